@@ -14,8 +14,12 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-inline MonoTime mono_now() { return std::chrono::steady_clock::now(); }
-inline WallTime wall_now() { return std::chrono::system_clock::now(); }
+inline MonoTime mono_now() {
+  return std::chrono::steady_clock::now();
+}
+inline WallTime wall_now() {
+  return std::chrono::system_clock::now();
+}
 
 /// A point in time after which nobody waits for the answer; none means "for ever". Travels with the request.
 class Deadline {

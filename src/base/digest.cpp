@@ -14,7 +14,9 @@ struct DigestHasher::State {
   void start() { CHECK_PROMISE(EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1); }
 };
 
-DigestHasher::DigestHasher() : state_(std::make_unique<State>()) { state_->start(); }
+DigestHasher::DigestHasher() : state_(std::make_unique<State>()) {
+  state_->start();
+}
 DigestHasher::~DigestHasher() = default;
 DigestHasher::DigestHasher(DigestHasher&&) noexcept = default;
 DigestHasher& DigestHasher::operator=(DigestHasher&&) noexcept = default;
@@ -81,6 +83,8 @@ std::string Digest::hex() const {
   return to_hex(std::string_view(reinterpret_cast<const char*>(bytes_.data()), bytes_.size()));
 }
 
-std::string Digest::to_string() const { return "sha256:" + hex(); }
+std::string Digest::to_string() const {
+  return "sha256:" + hex();
+}
 
 }  // namespace hearth

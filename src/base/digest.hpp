@@ -1,6 +1,8 @@
 // SHA-256 digests: the identity of every chunk, pack, layer and upload.
 #pragma once
 
+#include "base/result.hpp"
+
 #include <array>
 #include <compare>
 #include <cstddef>
@@ -9,8 +11,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "base/result.hpp"
 
 namespace hearth {
 

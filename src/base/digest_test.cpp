@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::string_view kAbc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-TEST(Digest, MatchesThePublishedVector) { EXPECT_EQ(Digest::of("abc").hex(), kAbc); }
+TEST(Digest, MatchesThePublishedVector) {
+  EXPECT_EQ(Digest::of("abc").hex(), kAbc);
+}
 
 TEST(Digest, ReadsBothWrittenForms) {
   EXPECT_EQ(Digest::parse(kAbc).value(), Digest::of("abc"));

@@ -1,13 +1,13 @@
 #include "base/file.hpp"
 
+#include "base/random_id.hpp"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
-
-#include "base/random_id.hpp"
 
 namespace hearth {
 

@@ -1,13 +1,13 @@
 // Whole files and directories, with errors that name the path.
 #pragma once
 
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
-
-#include "base/result.hpp"
-#include "base/unique_fd.hpp"
 
 namespace hearth {
 

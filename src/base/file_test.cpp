@@ -1,8 +1,8 @@
 #include "base/file.hpp"
 
-#include <gtest/gtest.h>
-
 #include "base/random_id.hpp"
+
+#include <gtest/gtest.h>
 
 namespace hearth {
 namespace {

@@ -1,24 +1,28 @@
 #include "base/log.hpp"
 
+#include "base/clock.hpp"
+
 #include <unistd.h>
 
 #include <atomic>
-
-#include "base/clock.hpp"
 
 namespace hearth {
 
 namespace {
 
-std::string role_name = "hearth";                       // written once, before threads start
+std::string role_name = "hearth";  // written once, before threads start
 std::atomic<LogLevel> lowest_level = LogLevel::info;
 
 std::string_view level_name(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warning: return "warning";
-    case LogLevel::error: return "error";
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
   }
   return "error";
 }

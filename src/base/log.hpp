@@ -27,9 +27,17 @@ void log_configure(std::string_view role, LogLevel lowest);
 void log_write(LogLevel level, std::string_view message, std::initializer_list<LogField> fields);
 
 /// warning = the world or the client did something unexpected; error = we failed.
-inline void log_debug(std::string_view m, std::initializer_list<LogField> f = {}) { log_write(LogLevel::debug, m, f); }
-inline void log_info(std::string_view m, std::initializer_list<LogField> f = {}) { log_write(LogLevel::info, m, f); }
-inline void log_warning(std::string_view m, std::initializer_list<LogField> f = {}) { log_write(LogLevel::warning, m, f); }
-inline void log_error(std::string_view m, std::initializer_list<LogField> f = {}) { log_write(LogLevel::error, m, f); }
+inline void log_debug(std::string_view m, std::initializer_list<LogField> f = {}) {
+  log_write(LogLevel::debug, m, f);
+}
+inline void log_info(std::string_view m, std::initializer_list<LogField> f = {}) {
+  log_write(LogLevel::info, m, f);
+}
+inline void log_warning(std::string_view m, std::initializer_list<LogField> f = {}) {
+  log_write(LogLevel::warning, m, f);
+}
+inline void log_error(std::string_view m, std::initializer_list<LogField> f = {}) {
+  log_write(LogLevel::error, m, f);
+}
 
 }  // namespace hearth

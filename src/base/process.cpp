@@ -1,5 +1,8 @@
 #include "base/process.hpp"
 
+#include "base/file.hpp"
+#include "base/unique_fd.hpp"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
@@ -9,9 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-
-#include "base/file.hpp"
-#include "base/unique_fd.hpp"
 
 extern char** environ;
 

@@ -1,29 +1,29 @@
 // Runs a program and waits for it: skopeo, mmdebstrap, runc. Blocking; never on an event loop.
 #pragma once
 
+#include "base/clock.hpp"
+#include "base/result.hpp"
+
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/clock.hpp"
-#include "base/result.hpp"
-
 namespace hearth {
 
 struct ProcessOptions {
-  std::vector<std::string> args;  // args[0] is looked up in PATH
+  std::vector<std::string> args;                        // args[0] is looked up in PATH
   std::optional<std::vector<std::string>> environment;  // "KEY=value"; inherited when absent
-  std::string directory;          // working directory; empty keeps the caller's
-  std::string input;              // given on standard input
-  std::function<void(std::string_view)> on_output;  // stdout and stderr together, as read; else it is collected
-  Deadline deadline;              // killed (SIGKILL, whole process group) when it passes
+  std::string directory;                                // working directory; empty keeps the caller's
+  std::string input;                                    // given on standard input
+  std::function<void(std::string_view)> on_output;      // stdout and stderr together, as read; else it is collected
+  Deadline deadline;                                    // killed (SIGKILL, whole process group) when it passes
 };
 
 struct ProcessExit {
-  int code = 0;         // exit status, or 128 + signal
-  std::string output;   // what was not given to on_output; the last 64 KiB
+  int code = 0;        // exit status, or 128 + signal
+  std::string output;  // what was not given to on_output; the last 64 KiB
 };
 
 /// Error only when the program could not be started or its deadline passed; a non-zero exit is a value.

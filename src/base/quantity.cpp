@@ -51,7 +51,8 @@ Result<uint64_t> parse_bytes(std::string_view text) {
     if (bytes > 0x1p62) return fail(ErrorCode::invalid_argument, "'" + std::string(text) + "' is too large");
     return static_cast<uint64_t>(bytes);
   }
-  return fail(ErrorCode::invalid_argument, "'" + std::string(text) + "' is not a size; write for example 512MiB or 2GiB");
+  return fail(ErrorCode::invalid_argument,
+              "'" + std::string(text) + "' is not a size; write for example 512MiB or 2GiB");
 }
 
 std::string format_bytes(uint64_t bytes) {

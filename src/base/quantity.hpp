@@ -1,12 +1,12 @@
 // Sizes and durations as people write them: "1GiB", "256 MiB", "30s", "10m".
 #pragma once
 
+#include "base/result.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "base/result.hpp"
 
 namespace hearth {
 

@@ -1,11 +1,11 @@
 #include "base/random_id.hpp"
 
+#include "base/result.hpp"
+
 #include <sys/random.h>
 
 #include <cerrno>
 #include <cstring>
-
-#include "base/result.hpp"
 
 namespace hearth {
 

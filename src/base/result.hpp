@@ -40,7 +40,9 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
 using Unexpected = std::unexpected<Error>;
 
 /// `return fail(ErrorCode::not_found, "no model named digits");`
-inline Unexpected fail(ErrorCode code, std::string message) { return Unexpected(Error{code, std::move(message)}); }
+inline Unexpected fail(ErrorCode code, std::string message) {
+  return Unexpected(Error{code, std::move(message)});
+}
 
 /// Same error with context in front: "mount layer sha256:ab…: disk full".
 inline Unexpected fail_with_context(std::string_view context, Error error) {
@@ -61,8 +63,8 @@ Unexpected fail_errno(std::string_view what, int errno_value);
 
 /// `TRY(auto bytes, read_file(path));` declares `bytes` or returns the error.
 #define TRY(declaration, expression) TRY_INNER(HEARTH_CONCAT(try_result_, __LINE__), declaration, expression)
-#define TRY_INNER(temporary, declaration, expression)                         \
-  auto temporary = (expression);                                              \
+#define TRY_INNER(temporary, declaration, expression)                        \
+  auto temporary = (expression);                                             \
   if (!temporary) return ::hearth::Unexpected(std::move(temporary).error()); \
   declaration = std::move(*temporary)
 
@@ -73,8 +75,8 @@ Unexpected fail_errno(std::string_view what, int errno_value);
 
 /// The same inside coroutines: `CO_TRY(auto bytes, co_await read(stream));`
 #define CO_TRY(declaration, expression) CO_TRY_INNER(HEARTH_CONCAT(try_result_, __LINE__), declaration, expression)
-#define CO_TRY_INNER(temporary, declaration, expression)                         \
-  auto temporary = expression;                                                   \
+#define CO_TRY_INNER(temporary, declaration, expression)                        \
+  auto temporary = expression;                                                  \
   if (!temporary) co_return ::hearth::Unexpected(std::move(temporary).error()); \
   declaration = std::move(*temporary)
 

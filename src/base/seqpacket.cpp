@@ -28,7 +28,9 @@ Result<UniqueFd> new_socket() {
   return fd;
 }
 
-const sockaddr* as_sockaddr(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
+const sockaddr* as_sockaddr(const sockaddr_un& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
 
 Result<> wait_readable(int fd, Deadline deadline) {
   for (;;) {

@@ -1,16 +1,16 @@
 // Blocking SEQPACKET Unix sockets that carry messages and descriptors: how holder and imagefs are spoken to.
 #pragma once
 
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
 #include <sys/types.h>
 
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/clock.hpp"
-#include "base/result.hpp"
-#include "base/unique_fd.hpp"
 
 namespace hearth {
 
