@@ -1,0 +1,47 @@
+// Asks imagefs for a layer as a mount. The only part of src/mount that other processes use: the protocol's client.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/digest.hpp"
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace hearth::mount {
+
+/// How far a layer is from being usable. Bytes of file content; total is 0 while unknown.
+struct LayerProgress {
+  uint64_t done_bytes = 0;
+  uint64_t total_bytes = 0;
+};
+
+struct LayerRequest {
+  std::string workspace;                                  // content is looked up here first, then in what is shared
+  Digest digest;                                          // of the layer's index
+  std::function<void(const LayerProgress&)> on_progress;  // optional; called on the calling thread
+  Deadline deadline;                                      // for all of it, reconnecting included
+};
+
+/// Blocking; safe to use from several threads (each call has its own connection).
+class ImagefsClient {
+ public:
+  explicit ImagefsClient(std::filesystem::path socket) : socket_(std::move(socket)) {}
+
+  /// The layer's root as a detached, read-only mount (an open_tree(2) clone), ids as in the image. Whoever holds the
+  /// descriptor holds the layer. imagefs being restarted is waited for: the request is sent again for up to
+  /// kReconnectFor after contact was lost, or until the deadline if that is sooner.
+  /// Errors: not_found (no such layer for this workspace), corrupt (names the chunk), exhausted (disk full),
+  /// unavailable (imagefs or the object store cannot be reached), deadline_exceeded.
+  Result<UniqueFd> layer(const LayerRequest& request) const;
+
+  static constexpr seconds kReconnectFor{30};
+
+ private:
+  std::filesystem::path socket_;
+};
+
+}  // namespace hearth::mount
