@@ -36,7 +36,7 @@ void KeptResults::acknowledge(uint64_t seq) {
 
 uint64_t KeptResults::append_after(uint64_t seq, std::string& out, size_t frame_limit_bytes) const {
   const uint64_t first_kept = next_seq_ - kept_.size();
-  uint64_t frame_first = std::max(seq + 1, first_kept);
+  uint64_t frame_first = std::max(std::min(seq, last_seq()) + 1, first_kept);
   ResultBatchWriter writer(frame_limit_bytes);
   for (uint64_t at = frame_first; at < next_seq_; ++at) {
     const Kept& kept = kept_[at - first_kept];
