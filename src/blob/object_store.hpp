@@ -1,0 +1,54 @@
+// Where everything durable lives: keys to immutable bytes. One small interface, so that every store behaves alike.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hearth::blob {
+
+/// Whether this call made the object, or it was there before (then nothing was written).
+enum class Created { yes, no };
+
+/// All calls block (never on an event loop) and are safe from several threads and processes at once.
+/// Keys are relative paths: parts of 1..255 bytes joined by '/', none of them "." or ".."; others are invalid_argument.
+/// Common errors: unavailable (store missing or unreachable; repeating may help), exhausted (disk full), denied.
+class ObjectStore {
+ public:
+  virtual ~ObjectStore() = default;
+
+  /// The whole object. not_found if there is none.
+  virtual Result<std::string> get(std::string_view key) = 0;
+  /// Exactly `length` bytes from `offset`. corrupt when the object is shorter than that.
+  virtual Result<std::string> get_range(std::string_view key, uint64_t offset, uint64_t length) = 0;
+
+  /// Create-if-absent, atomic and durable when it returns: of any number of callers exactly one gets `yes`,
+  /// and no reader ever sees a part.
+  virtual Result<Created> create(std::string_view key, std::string_view bytes) = 0;
+  /// The same with the content of a local file.
+  virtual Result<Created> create_from_file(std::string_view key, const std::filesystem::path& path) = 0;
+
+  /// Size in bytes, nullopt if there is no such object.
+  virtual Result<std::optional<uint64_t>> size(std::string_view key) = 0;
+  /// Full keys that begin with `prefix` (which need not end at a '/'), sorted by bytes.
+  virtual Result<std::vector<std::string>> list(std::string_view prefix) = 0;
+  /// Done also when there is no such object.
+  virtual Result<> remove(std::string_view key) = 0;
+};
+
+/// A store directory that is not there: an error (it may be an unmounted disk), or to be made now.
+enum class IfMissing { fail, create };
+
+/// Opens a plain directory path; "s3://" and "gs://" answer invalid_argument: not in this version.
+Result<std::shared_ptr<ObjectStore>> open_store(std::string_view url, IfMissing if_missing = IfMissing::fail);
+
+/// invalid_argument with the reason when the key is not one (see ObjectStore).
+Result<> check_key(std::string_view key);
+
+}  // namespace hearth::blob
