@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 
@@ -125,6 +126,22 @@ Result<ProcessExit> run_process(const ProcessOptions& options) {
   exit.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (exit.output.size() > kOutputKept) exit.output.erase(0, exit.output.size() - kOutputKept);
   return exit;
+}
+
+std::optional<uint64_t> process_start_time(pid_t pid) {
+  const auto stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+  if (!stat) return std::nullopt;
+  // The name in field 2 may hold spaces and brackets: count from its last bracket.
+  size_t at = stat->rfind(')');
+  if (at == std::string::npos) return std::nullopt;
+  for (int field = 2; field < 22; ++field) {
+    at = stat->find(' ', at + 1);
+    if (at == std::string::npos) return std::nullopt;
+  }
+  uint64_t ticks = 0;
+  const char* begin = stat->data() + at + 1;
+  if (std::from_chars(begin, stat->data() + stat->size(), ticks).ec != std::errc()) return std::nullopt;
+  return ticks;
 }
 
 std::optional<std::string> find_program(std::string_view name) {

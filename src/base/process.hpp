@@ -4,6 +4,9 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -28,6 +31,10 @@ struct ProcessExit {
 
 /// Error only when the program could not be started or its deadline passed; a non-zero exit is a value.
 Result<ProcessExit> run_process(const ProcessOptions& options);
+
+/// When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat): with the pid it names one process
+/// for ever, since pids are reused. Works for zombies; nothing when there is no such process.
+std::optional<uint64_t> process_start_time(pid_t pid);
 
 /// Absolute path of a program in PATH, /usr/sbin or /sbin.
 std::optional<std::string> find_program(std::string_view name);

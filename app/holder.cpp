@@ -1,0 +1,27 @@
+// hearth holder: keeps descriptors and children for node and imagefs.
+#include "app/subcommand.hpp"
+#include "base/log.hpp"
+#include "holder/server.hpp"
+
+#include <memory>
+
+namespace hearth::app {
+
+namespace {
+
+void add_holder(CLI::App& parent) {
+  auto config = std::make_shared<holder::Config>();
+  CLI::App* command = parent.add_subcommand("holder", "Keep descriptors and child processes")->group(kRoleCommands);
+  command->add_option("--socket", config->socket, "Unix socket to listen on")->required();
+  on_run(*command, [config] {
+    log_configure("holder", LogLevel::info);
+    const auto served = holder::serve(*config);
+    return served ? kDone : report(served.error());
+  });
+}
+
+const Registration registered("holder", add_holder);
+
+}  // namespace
+
+}  // namespace hearth::app

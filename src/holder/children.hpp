@@ -1,0 +1,18 @@
+// Starting and reaping processes: the half of the holder that deals with the kernel's process table.
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "holder/message.hpp"
+
+#include <vector>
+
+namespace hearth::holder {
+
+/// vfork and exec, so that the cost does not grow with what the holder holds. `fds` go to spawn.targets, in order.
+Result<Child> start_child(const Spawn& spawn, const std::vector<UniqueFd>& fds);
+
+/// Reaps every child that has ended, orphans included; never waits. `sequence` is left 0.
+std::vector<Exit> reap_children();
+
+}  // namespace hearth::holder
