@@ -60,6 +60,7 @@ class ByteChannel : public std::enable_shared_from_this<ByteChannel> {
  private:
   struct State;
   explicit ByteChannel(std::unique_ptr<State> state);
+  void watch();
   void on_ready(Readiness readiness);
   void read_some();
   void flush();

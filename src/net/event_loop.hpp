@@ -14,6 +14,8 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 namespace hearth::net {
 
@@ -29,24 +31,22 @@ struct Readiness {
   bool closed = false;
 };
 
-class EventLoop;
-
-/// Owns one timer; destroying or resetting it cancels. May outlive neither its loop nor what its function captures.
+/// Owns one timer; destroying it cancels.
 class Timer {
  public:
   Timer() = default;
-  Timer(Timer&& other) noexcept;
+  Timer(Timer&& other) noexcept = default;
   Timer& operator=(Timer&& other) noexcept;
   ~Timer() { cancel(); }
   void cancel();
+  /// False once it has run (unless it repeats) or was cancelled.
   bool is_set() const;
 
+  struct State;  // private
+  explicit Timer(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
  private:
-  friend class EventLoop;
-  Timer(EventLoop* loop, MonoTime at, uint64_t id) : loop_(loop), at_(at), id_(id) {}
-  EventLoop* loop_ = nullptr;
-  MonoTime at_;
-  uint64_t id_ = 0;
+  std::shared_ptr<State> state_;
 };
 
 /// Owns one registration of a descriptor (not the descriptor: end the watch before closing it). The function may
@@ -54,18 +54,19 @@ class Timer {
 class Watch {
  public:
   Watch() = default;
-  Watch(Watch&& other) noexcept;
+  Watch(Watch&& other) noexcept = default;
   Watch& operator=(Watch&& other) noexcept;
   ~Watch() { cancel(); }
   void cancel();
+  bool is_active() const;
   /// Changes what is watched; costs a system call only when it differs.
   void want(Readiness interest);
 
+  struct State;  // private
+  explicit Watch(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
  private:
-  friend class EventLoop;
-  Watch(EventLoop* loop, uint32_t slot) : loop_(loop), slot_(slot) {}
-  EventLoop* loop_ = nullptr;
-  uint32_t slot_ = 0;
+  std::shared_ptr<State> state_;
 };
 
 class EventLoop {
@@ -116,10 +117,10 @@ class EventLoop {
   std::span<char> scratch();
 
  private:
-  friend class Timer;
-  friend class Watch;
   friend class Event;
   struct State;
+  friend struct Timer::State;
+  friend struct Watch::State;
   std::unique_ptr<State> state_;
 };
 
@@ -127,6 +128,8 @@ class EventLoop {
 class Event {
  public:
   explicit Event(EventLoop& loop) : loop_(loop) {}
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
   /// Wakes all who wait, and lets later waits through until reset().
   void set();
   void reset() { set_ = false; }
@@ -135,9 +138,13 @@ class Event {
   Task<Wake> wait();
   Task<Wake> wait_until(Deadline deadline);
 
+  struct Waiter;  // private
+
  private:
+  friend class EventLoop;
   EventLoop& loop_;
   bool set_ = false;
+  std::vector<std::shared_ptr<Waiter>> waiters_;
 };
 
 }  // namespace hearth::net
