@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace hearth {
 
@@ -42,6 +43,8 @@ class Deadline {
 
 /// "2026-11-22T13:04:05.123456Z"
 std::string to_iso8601(WallTime time);
+/// The same back, with zero to nine digits of a second; nullopt for anything else.
+std::optional<WallTime> from_iso8601(std::string_view text);
 
 inline int64_t to_unix_us(WallTime time) {
   return std::chrono::duration_cast<microseconds>(time.time_since_epoch()).count();

@@ -46,8 +46,8 @@ struct ResourceConfig {
 struct TimeoutConfig {
   std::chrono::milliseconds request{30'000};       // a request without its own timeout_seconds
   std::chrono::milliseconds start{600'000};        // from "start" to ready
-  std::chrono::milliseconds idle_pause{300'000};   // without requests: frozen
-  std::chrono::milliseconds idle_stop{3'600'000};  // without requests: stopped
+  std::chrono::milliseconds idle_pause{300'000};   // without requests: frozen; 0 = never
+  std::chrono::milliseconds idle_stop{3'600'000};  // without requests: stopped; 0 = never
 
   bool operator==(const TimeoutConfig&) const = default;
 };
