@@ -20,6 +20,7 @@ struct ImageRecord {
   std::map<std::string, std::string> env;  // of the image's configuration
   std::string python;                      // absolute path of its interpreter; empty: it has none
   std::string identity;                    // what decides whether it must be made again (recipe version, source digest)
+  std::string details;                     // JSON object of the import (image::to_json), kept as it is; "{}" without
 };
 
 std::string image_record_to_json(const ImageRecord& record);

@@ -117,7 +117,8 @@ std::string image_record_to_json(const ImageRecord& record) {
                {"created", to_iso8601(record.created)},
                {"env", record.env},
                {"python", record.python},
-               {"identity", record.identity}});
+               {"identity", record.identity},
+               {"details", json::parse(record.details, nullptr, /*allow_exceptions=*/false)}});
 }
 
 Result<ImageRecord> image_record_from_json(std::string_view text) {
@@ -131,6 +132,7 @@ Result<ImageRecord> image_record_from_json(std::string_view text) {
   fields.read("env", record.env);
   fields.read("python", record.python);
   fields.read("identity", record.identity);
+  record.details = dump(fields.nested("details"));
   TRY_VOID(fields.result());
   return record;
 }
