@@ -37,11 +37,10 @@ void forward_signal(int signal_number) {
 }
 
 uint32_t epoll_mask(Readiness interest) {
-  uint32_t mask = EPOLLRDHUP;
+  uint32_t mask = 0;  // errors and a full hang-up are always reported
   if (interest.readable) mask |= EPOLLIN;
   if (interest.writable) mask |= EPOLLOUT;
-  // Nothing wanted: only errors and a full hang-up, which epoll always reports. A half-closed peer would spin.
-  if (!interest.readable && !interest.writable && !interest.closed) mask = 0;
+  if (interest.closed) mask |= EPOLLRDHUP;
   return mask;
 }
 

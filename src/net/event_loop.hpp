@@ -24,7 +24,8 @@ using Job = std::move_only_function<void()>;
 /// Why a waiting coroutine goes on.
 enum class Wake { signalled, timeout, stopping };
 
-/// What a descriptor is watched for; `closed` (peer has gone, error) is always reported.
+/// What a descriptor is watched for, and what it was found to be. `closed`: the peer has stopped sending. That it has
+/// gone altogether, or an error, is reported as `closed` even when not asked for.
 struct Readiness {
   bool readable = false;
   bool writable = false;
