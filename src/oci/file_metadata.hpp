@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hearth::oci {
@@ -58,5 +59,8 @@ struct FileAttributes {
   std::vector<Xattr> xattrs;  // sorted by name, names unique
   bool operator==(const FileAttributes&) const = default;
 };
+
+/// A name of any bytes as text for messages: what is not printable ASCII is escaped (\xff), long ones are shortened.
+std::string printable(std::string_view name);
 
 }  // namespace hearth::oci

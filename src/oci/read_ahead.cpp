@@ -1,0 +1,66 @@
+#include "oci/read_ahead.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace hearth::oci {
+
+namespace {
+
+constexpr size_t kBlockBytes = 256 * 1024;
+constexpr size_t kMaxBlocks = 16;
+
+}  // namespace
+
+ReadAhead::ReadAhead(ByteSource& inner) : inner_(inner), thread_([this] { run(); }) {}
+
+ReadAhead::~ReadAhead() {
+  {
+    const std::lock_guard lock(mutex_);
+    dropped_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void ReadAhead::run() {
+  for (;;) {
+    std::string block;
+    Result<size_t> got = size_t{0};
+    block.resize_and_overwrite(kBlockBytes, [this, &got](char* buffer, size_t size) {
+      got = read_fully(inner_, buffer, size);
+      return got.value_or(0);
+    });
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return dropped_ || blocks_.size() < kMaxBlocks; });
+    if (dropped_) return;
+    if (!block.empty()) blocks_.push_back(std::move(block));
+    if (!got) error_ = std::move(got).error();
+    ended_ = !got || *got < kBlockBytes;
+    changed_.notify_all();
+    if (ended_) return;
+  }
+}
+
+Result<size_t> ReadAhead::read(char* to, size_t size) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return ended_ || !blocks_.empty(); });
+  if (blocks_.empty()) {
+    if (error_) return Unexpected(*error_);
+    return size_t{0};
+  }
+  // Only this thread removes blocks, so the first one may be copied from without the lock.
+  std::string& block = blocks_.front();
+  lock.unlock();
+  const size_t count = std::min(size, block.size() - used_);
+  std::memcpy(to, block.data() + used_, count);
+  used_ += count;
+  if (used_ < block.size()) return count;
+  lock.lock();
+  blocks_.pop_front();
+  used_ = 0;
+  changed_.notify_all();
+  return count;
+}
+
+}  // namespace hearth::oci
