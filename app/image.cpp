@@ -1,0 +1,166 @@
+// hearth image import|ls|inspect: images by name.
+#include "app/image_command.hpp"
+#include "app/remote.hpp"
+#include "base/quantity.hpp"
+#include "client/folder.hpp"
+#include "client/operation.hpp"
+#include "client/upload.hpp"
+
+#include <filesystem>
+
+namespace hearth::app {
+
+namespace {
+
+struct Options {
+  Remote remote;
+  std::string source;
+  std::string name;
+};
+
+/// A SOURCE argument: what to upload, and what to tell the server about it.
+struct Source {
+  nlohmann::json request;
+  std::filesystem::path root;  // of the files to upload; empty when there are none
+  std::filesystem::path file;  // single file to upload as "archive.tar"
+};
+
+/// "DIR" or "DIR:TAG"; a folder whose own name holds a colon is found first.
+std::pair<std::string, std::string> split_tag(const std::string& text) {
+  std::error_code error;
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || std::filesystem::is_directory(text, error)) return {text, ""};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+Result<Source> parse_source(const std::string& text) {
+  Source source;
+  if (text.starts_with("docker://")) {
+    source.request = {{"kind", "docker"}, {"reference", text.substr(9)}};
+  } else if (text.starts_with("docker-archive:")) {
+    source.file = text.substr(15);
+    source.request = {{"kind", "docker-archive"}};
+  } else if (text.starts_with("oci:")) {
+    const auto [folder, tag] = split_tag(text.substr(4));
+    source.root = folder;
+    source.request = {{"kind", "oci"}};
+    if (!tag.empty()) source.request["tag"] = tag;
+  } else {
+    return fail(ErrorCode::invalid_argument,
+                "'" + text + "' is no image source; write oci:DIR[:TAG], docker-archive:FILE or docker://REFERENCE");
+  }
+  return source;
+}
+
+Result<> upload_source(Source& source, client::ApiClient& api, client::Progress& progress) {
+  if (source.root.empty() && source.file.empty()) return {};
+  uint64_t read = 0;
+  const auto on_bytes = [&read, &progress](uint64_t bytes) {
+    read += bytes;
+    progress.advance_to(read);
+  };
+  progress.phase("read", 0, "B");
+  std::vector<client::FolderEntry> entries;
+  if (!source.root.empty()) {
+    TRY(entries, client::scan_folder(source.root, on_bytes));
+  } else {
+    TRY(auto entry, client::scan_file(source.file, source.file.filename().string(), on_bytes));
+    if (entry.type != client::FolderEntry::Type::file) {
+      return fail(ErrorCode::invalid_argument, source.file.string() + " is not a regular file");
+    }
+    entries.push_back(std::move(entry));
+    source.root = source.file.parent_path().empty() ? "." : source.file.parent_path();
+  }
+  progress.finish();
+  source.request["files"] = nlohmann::json::parse(client::manifest_json(entries));
+  return client::upload_missing(api.endpoint(), source.root, entries, progress);
+}
+
+Result<> import_image(const Options& options) {
+  TRY(auto source, parse_source(options.source));
+  TRY(auto api, options.remote.open());
+  client::Progress progress;
+  TRY_VOID(upload_source(source, api, progress));
+  const nlohmann::json request = {{"name", options.name}, {"source", source.request}};
+  TRY(auto started, api.post("/api/v1/images", request.dump()));
+  TRY(auto body, client::follow_operation(api, started, progress));
+  progress.finish();
+  if (options.remote.json) {
+    std::printf("%s\n", body.c_str());
+  } else {
+    std::printf("Imported %s. Use it with base = \"%s\" in [image] of hearth.toml.\n", options.name.c_str(),
+                options.name.c_str());
+  }
+  return {};
+}
+
+std::string size_of(const nlohmann::json& image) {
+  const auto& layer = image.contains("layer") ? image["layer"] : image;
+  return layer.contains("size") && layer["size"].is_number_unsigned() ? format_bytes(layer["size"].get<uint64_t>())
+                                                                      : "";
+}
+
+Result<> list_images(const Options& options) {
+  TRY(auto api, options.remote.open());
+  TRY(auto body, api.get("/api/v1/images"));
+  if (options.remote.json) {
+    std::printf("%s\n", body.c_str());
+    return {};
+  }
+  TRY(auto reply, parse_reply(body));
+  std::vector<std::vector<std::string>> rows = {{"IMAGE", "SIZE", "CREATED", "SOURCE"}};
+  for (const auto& image : reply.value("images", nlohmann::json::array())) {
+    rows.push_back(
+        {text_of(image, "name"), size_of(image), text_of(image, "created").substr(0, 19), text_of(image, "source")});
+  }
+  print_table(rows);
+  return {};
+}
+
+Result<> inspect_image(const Options& options) {
+  TRY(auto api, options.remote.open());
+  TRY(auto body, api.get("/api/v1/images/" + client::url_escape(options.name)));
+  if (options.remote.json) {
+    std::printf("%s\n", body.c_str());
+    return {};
+  }
+  TRY(auto reply, parse_reply(body));
+  std::printf("%s\n", reply.dump(2).c_str());
+  return {};
+}
+
+}  // namespace
+
+/// Joined by the verbs of image_mount.cpp.
+CLI::App* image_command(CLI::App& parent) {
+  CLI::App* image = parent.get_subcommand_no_throw("image");
+  if (image != nullptr) return image;
+  image = parent.add_subcommand("image", "Images: import, ls, inspect, mount, umount")->group(kModelCommands);
+  image->require_subcommand(1);
+  return image;
+}
+
+namespace {
+
+void add_image(CLI::App& parent) {
+  auto options = std::make_shared<Options>();
+  CLI::App* image = image_command(parent);
+  CLI::App* import = image->add_subcommand("import", "Import an OCI image under a name");
+  import->add_option("source", options->source, "oci:DIR[:TAG], docker-archive:FILE or docker://REFERENCE")->required();
+  import->add_option("name", options->name, "Name to use as base in hearth.toml")->required();
+  add_remote_options(*import, options->remote);
+  on_run(*import, [options] { return finish(import_image(*options)); });
+  CLI::App* ls = image->add_subcommand("ls", "List images");
+  add_remote_options(*ls, options->remote);
+  on_run(*ls, [options] { return finish(list_images(*options)); });
+  CLI::App* inspect = image->add_subcommand("inspect", "Show an image's layers, sizes and configuration");
+  inspect->add_option("name", options->name, "Image")->required();
+  add_remote_options(*inspect, options->remote);
+  on_run(*inspect, [options] { return finish(inspect_image(*options)); });
+}
+
+const Registration kRegistered("image", add_image);
+
+}  // namespace
+
+}  // namespace hearth::app
