@@ -66,9 +66,7 @@ class Bench:
         out = subprocess.run([VENV / "bin/python", HERE / "peers/digits.py", self.model], check=True, capture_output=True)
         self.row = json.loads(out.stdout)
         self.body = self.work / "body.json"
-        self.body.write_text(json.dumps({"data": [self.row]}))  # one argument: the list of 64 numbers
-        self.flat_body = self.work / "flat.json"
-        self.flat_body.write_text(json.dumps({"data": self.row}))
+        self.body.write_text(json.dumps({"data": self.row}))  # 64 positional arguments; FastAPI and Mosec take the same body
         self.results = []
         self.env = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE / "peers"), "BENCH_MODEL": str(self.model)}
 
@@ -144,12 +142,12 @@ class Bench:
                                 f"  http-reuse always\nfrontend f\n  bind 127.0.0.1:{proxy}\n  default_backend b\nbackend b\n  server s 127.0.0.1:{trivial}\n")
         try:
             self.wait_port(trivial)
-            self.http("proxy", "trivial direct", backend, f"http://127.0.0.1:{trivial}/", self.flat_body)
+            self.http("proxy", "trivial direct", backend, f"http://127.0.0.1:{trivial}/", self.body)
             for name, start in (("nginx", lambda: self.nginx("nginx", nginx_conf)), ("haproxy", lambda: Tree(["haproxy", "-q", "-f", str(haproxy_conf)]))):
                 tree = start()
                 try:
                     self.wait_port(proxy)
-                    self.http("proxy", name, tree, f"http://127.0.0.1:{proxy}/", self.flat_body)
+                    self.http("proxy", name, tree, f"http://127.0.0.1:{proxy}/", self.body)
                 finally:
                     tree.stop()
         finally:
@@ -181,8 +179,8 @@ class Bench:
             tree = Tree([str(c).format(port=port) for c in command], env, str(HERE / "peers"), log)
         url = f"http://127.0.0.1:{port}" + ("/predict" if row == "fastapi" else "/inference")
         try:
-            wait_for(url, self.flat_body.read_bytes())
-            self.http(case, row, tree, url, self.flat_body)
+            wait_for(url, self.body.read_bytes())
+            self.http(case, row, tree, url, self.body)
         finally:
             tree.stop()
 

@@ -14,7 +14,7 @@ def answers(rows):
     return [{"class": int(c), "probabilities": p} for c, p in zip(probabilities.argmax(axis=1), probabilities.tolist())]
 
 
-def predict_row(row):
+def predict_row(*row):
     return answers([row])[0]
 
 

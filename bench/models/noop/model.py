@@ -1,2 +1,2 @@
-def predict(row):
+def predict(*row):
     return row
