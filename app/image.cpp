@@ -1,5 +1,4 @@
 // hearth image import|ls|inspect: images by name.
-#include "app/image_command.hpp"
 #include "app/remote.hpp"
 #include "base/quantity.hpp"
 #include "client/folder.hpp"
@@ -129,22 +128,10 @@ Result<> inspect_image(const Options& options) {
   return {};
 }
 
-}  // namespace
-
-/// Joined by the verbs of image_mount.cpp.
-CLI::App* image_command(CLI::App& parent) {
-  CLI::App* image = parent.get_subcommand_no_throw("image");
-  if (image != nullptr) return image;
-  image = parent.add_subcommand("image", "Images: import, ls, inspect, mount, umount")->group(kModelCommands);
-  image->require_subcommand(1);
-  return image;
-}
-
-namespace {
-
 void add_image(CLI::App& parent) {
   auto options = std::make_shared<Options>();
-  CLI::App* image = image_command(parent);
+  CLI::App* image = parent.add_subcommand("image", "Images: import, ls, inspect, mount, umount")->group(kModelCommands);
+  image->require_subcommand(1);
   CLI::App* import = image->add_subcommand("import", "Import an OCI image under a name");
   import->add_option("source", options->source, "oci:DIR[:TAG], docker-archive:FILE or docker://REFERENCE")->required();
   import->add_option("name", options->name, "Name to use as base in hearth.toml")->required();
