@@ -60,6 +60,11 @@ Result<UniqueFd> listen_unix(const UnixListenOptions& options) {
   return fd;
 }
 
+Result<std::string> resolve_tcp(std::string_view host_port) {
+  TRY(auto address, SocketAddress::resolve(host_port));
+  return address.to_string();
+}
+
 Result<std::string> local_address(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;

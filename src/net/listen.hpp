@@ -27,6 +27,9 @@ struct UnixListenOptions {
 /// Listening stream socket. Replaces the file of a dead listener; `already_exists` when someone still answers there.
 Result<UniqueFd> listen_unix(const UnixListenOptions& options);
 
+/// The numeric form of host:port, looking up a name (blocking).
+Result<std::string> resolve_tcp(std::string_view host_port);
+
 /// "127.0.0.1:8080" of a bound socket: the real port when 0 was asked for.
 Result<std::string> local_address(int fd);
 
