@@ -20,7 +20,6 @@ struct CgroupUsage {
   microseconds cpu{0};
   uint64_t memory_bytes = 0;       // what is charged now, tmpfs included
   uint64_t memory_peak_bytes = 0;  // 0 where the kernel does not say
-  uint64_t processes = 0;
 };
 
 /// A name for a cgroup, not its owner: runc makes it, `remove` clears what is left. Thread-safe; blocking, but short.
@@ -35,6 +34,8 @@ class Cgroup {
   Result<bool> frozen() const;
 
   Result<CgroupUsage> usage() const;
+  /// Processes inside now; 0 when the cgroup is gone.
+  size_t process_count() const;
   /// How many processes the kernel has killed for lack of memory in here. 0 when the cgroup is gone.
   Result<uint64_t> oom_kills() const;
   /// SIGKILLs everything inside, thawing if need be.

@@ -22,14 +22,16 @@ struct IdMap {
 
 enum class Devices { hidden, visible };  // hidden: nodev and nosuid
 
+/// How lower mounts reach overlayfs: by descriptor (Linux 6.13), else attached for a moment below `scratch`.
+enum class LowerPassing { automatic, attached };
+
 struct StackOptions {
   std::optional<IdMap> id_map;  // none: ids as in the image
   Devices devices = Devices::hidden;
-  std::filesystem::path scratch =
-      "/run";  // where kernels that need attached lowers get a private directory for a moment
-  std::vector<std::string>
-      directories;                 // mount points that must exist in the result ("/tmp"); made in an own lowest layer
-  std::vector<std::string> files;  // likewise, as empty files ("/etc/resolv.conf")
+  std::vector<std::string> directories;  // mount points that must exist ("/tmp"); made in an own lowest layer
+  std::vector<std::string> files;        // likewise, as empty files ("/etc/resolv.conf")
+  std::filesystem::path scratch = "/run";
+  LowerPassing passing = LowerPassing::automatic;
 };
 
 /// What a writable stack writes to. Ids on disk are as inside: root's file is owned by 0.
