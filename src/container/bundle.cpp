@@ -81,15 +81,17 @@ json rlimit(std::string_view type, uint64_t value) {
   return {{"type", type}, {"soft", value}, {"hard", value}};
 }
 
-json process(const ContainerSpec& spec) {
-  return {{"terminal", false},
-          {"user", {{"uid", spec.uid}, {"gid", spec.gid}, {"umask", 022}}},
-          {"args", spec.argv},
-          {"env", environment(spec)},
-          {"cwd", spec.cwd},
-          {"capabilities", capabilities(spec.capabilities)},
-          {"rlimits", {rlimit("RLIMIT_NOFILE", spec.limits.open_files), rlimit("RLIMIT_CORE", 0)}},
-          {"noNewPrivileges", true}};
+json process(const ContainerSpec& spec, const BundleContext& context) {
+  return {
+      {"terminal", false},
+      {"user", {{"uid", spec.uid}, {"gid", spec.gid}, {"umask", 022}}},
+      {"args", spec.argv},
+      {"env", environment(spec)},
+      {"cwd", spec.cwd},
+      {"capabilities", capabilities(spec.capabilities)},
+      {"rlimits",
+       {rlimit("RLIMIT_NOFILE", std::min(spec.limits.open_files, context.open_files_max)), rlimit("RLIMIT_CORE", 0)}},
+      {"noNewPrivileges", true}};
 }
 
 json resources(const ContainerSpec& spec, const BundleContext& context) {
@@ -164,9 +166,9 @@ Result<> validate(const ContainerSpec& spec) {
   return {};
 }
 
-std::vector<std::string> mount_points(const ContainerSpec& spec) {
-  std::vector<std::string> points = {"/proc", "/dev", "/sys", "/tmp", "/var/tmp", "/run"};
-  if (spec.home != "/") points.push_back(spec.home);
+std::vector<MountPoint> mount_points(const ContainerSpec& spec) {
+  std::vector<MountPoint> points = {{"/proc"}, {"/dev"}, {"/sys"}, {"/tmp", 01777}, {"/var/tmp", 01777}, {"/run"}};
+  if (spec.home != "/") points.push_back({spec.home, 0700});
   return points;
 }
 
@@ -174,7 +176,7 @@ std::string make_config(const ContainerSpec& spec, const BundleContext& context)
   json document = {{"ociVersion", "1.0.2"},
                    {"hostname", spec.hostname},
                    {"root", {{"path", context.rootfs.string()}, {"readonly", !spec.writable.has_value()}}},
-                   {"process", process(spec)},
+                   {"process", process(spec, context)},
                    {"mounts", mounts(spec, context)},
                    {"linux", linux_part(spec, context)}};
   if (!context.network_hook.empty()) {

@@ -14,6 +14,7 @@
 #include <linux/openat2.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -75,6 +76,11 @@ std::string last_message(const fs::path& log) {
     at = end + 1;
   }
   return message;
+}
+
+uint64_t open_files_max() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 1024;
 }
 
 Result<> check_kernel() {
@@ -193,6 +199,7 @@ Result<> ContainerRuntime::State::prepare(ContainerSpec& spec, StartPhases& phas
                         .binds = {},
                         .cgroup = cgroup(spec.id),
                         .network_hook = {},
+                        .open_files_max = open_files_max(),
                         .swap_limit = swap_limit};
   std::vector<OwnFile> files;
   const auto network_start = mono_now();

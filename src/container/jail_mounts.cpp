@@ -96,7 +96,7 @@ bool lies_below(const std::string& path, const std::string& directory) {
 /// Targets on a tmpfs of the jail are made there by the runtime; all others must exist in the read-only root.
 bool on_tmpfs(const std::string& target, const ContainerSpec& spec) {
   for (const auto& point : mount_points(spec)) {
-    if (lies_below(target, point)) return true;
+    if (lies_below(target, point.path)) return true;
   }
   return false;
 }
@@ -106,7 +106,11 @@ Result<UniqueFd> make_root(ContainerSpec& spec, const std::vector<std::pair<std:
   StackOptions options{.id_map = spec.ids, .directories = mount_points(spec), .scratch = directory.parent_path()};
   for (const auto& [target, type] : targets) {
     if (on_tmpfs(target, spec)) continue;
-    (type == NodeType::directory ? options.directories : options.files).push_back(target);
+    if (type == NodeType::directory) {
+      options.directories.push_back({target});
+    } else {
+      options.files.push_back(target);
+    }
   }
   if (spec.writable) return stack_layers_writable(std::move(spec.layers), *spec.writable, options);
   return stack_layers(std::move(spec.layers), options);

@@ -74,26 +74,30 @@ Result<UniqueFd> create_mount(int context, uint64_t mount_attributes, std::strin
 
 // ---- The lowest layer: mount points -----------------------------------------------------------------------
 
-Result<> make_point(int root, std::string_view path, bool directory, const IdMap& ids) {
+enum class PointType { directory, file };
+
+Result<> make_point(int root, const MountPoint& point, PointType type, const IdMap& ids) {
+  const auto& path = point.path;
+  const std::string whole = std::filesystem::path(path).relative_path().string();
   std::string made;
-  for (const auto& part : std::filesystem::path(path).relative_path()) {
+  for (const auto& part : std::filesystem::path(whole)) {
     if (part == "." || part == ".." || part.empty()) {
-      return fail(ErrorCode::invalid_argument, "bad mount point " + std::string(path));
+      return fail(ErrorCode::invalid_argument, "bad mount point " + path);
     }
-    const std::string parent = made;
     made += made.empty() ? part.string() : "/" + part.string();
-    const bool last = made.size() == std::filesystem::path(path).relative_path().string().size();
-    if (directory || !last) {
-      if (::mkdirat(root, made.c_str(), 0755) != 0) {
-        if (errno == EEXIST) continue;
-        return fail_errno("make mount point " + std::string(path), errno);
+    const bool last = made.size() == whole.size();
+    if (type == PointType::directory || !last) {
+      if (::mkdirat(root, made.c_str(), 0755) != 0 && errno != EEXIST) {
+        return fail_errno("make mount point " + path, errno);
       }
+      if (last && ::fchmodat(root, made.c_str(), point.mode, 0) != 0)
+        return fail_errno("make mount point " + path, errno);
     } else {
       UniqueFd file(::openat(root, made.c_str(), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644));
-      if (!file) return fail_errno("make mount point " + std::string(path), errno);
+      if (!file) return fail_errno("make mount point " + path, errno);
     }
     if (::fchownat(root, made.c_str(), ids.host_base, ids.host_base, AT_SYMLINK_NOFOLLOW) != 0) {
-      return fail_errno("own mount point " + std::string(path), errno);
+      return fail_errno("own mount point " + path, errno);
     }
   }
   return {};
@@ -106,10 +110,10 @@ Result<UniqueFd> make_points(const StackOptions& options) {
   ::fsconfig(context.get(), FSCONFIG_SET_STRING, "mode", "0755", 0);
   TRY(auto mount, create_mount(context.get(), attributes(Devices::hidden), "mount the tmpfs of mount points"));
   const IdMap ids = options.id_map.value_or(IdMap{.host_base = 0});
-  if (::fchown(mount.get(), ids.host_base, ids.host_base) != 0)
+  if (::fchownat(mount.get(), "", ids.host_base, ids.host_base, AT_EMPTY_PATH) != 0)
     return fail_errno("own the tmpfs of mount points", errno);
-  for (const auto& path : options.directories) TRY_VOID(make_point(mount.get(), path, true, ids));
-  for (const auto& path : options.files) TRY_VOID(make_point(mount.get(), path, false, ids));
+  for (const auto& point : options.directories) TRY_VOID(make_point(mount.get(), point, PointType::directory, ids));
+  for (const auto& path : options.files) TRY_VOID(make_point(mount.get(), {path}, PointType::file, ids));
   return mount;
 }
 

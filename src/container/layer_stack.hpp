@@ -25,11 +25,16 @@ enum class Devices { hidden, visible };  // hidden: nodev and nosuid
 /// How lower mounts reach overlayfs: by descriptor (Linux 6.13), else attached for a moment below `scratch`.
 enum class LowerPassing { automatic, attached };
 
+struct MountPoint {
+  std::string path;
+  mode_t mode = 0755;  // of a directory that the layers do not bring
+};
+
 struct StackOptions {
   std::optional<IdMap> id_map;  // none: ids as in the image
   Devices devices = Devices::hidden;
-  std::vector<std::string> directories;  // mount points that must exist ("/tmp"); made in an own lowest layer
-  std::vector<std::string> files;        // likewise, as empty files ("/etc/resolv.conf")
+  std::vector<MountPoint> directories;  // mount points that must exist ("/tmp"); made in an own lowest layer
+  std::vector<std::string> files;       // likewise, as empty files ("/etc/resolv.conf")
   std::filesystem::path scratch = "/run";
   LowerPassing passing = LowerPassing::automatic;
 };
