@@ -328,7 +328,7 @@ Result<> ContainerRuntime::destroy(const std::string& id) {
         state_->request(state_->command(id, {"delete", "--force", id}), Deadline::after(mono_now(), kDeleteTimeout));
     TRY(const int code, state_->spawner->run(request));
     if (code != 0 && fs::exists(state_->runtime_root() / id)) {
-      return fail(ErrorCode::internal, "delete container " + id + ": " + last_message(directory / "runtime.log"));
+      return fail(ErrorCode::internal, "remove container " + id + ": " + last_message(directory / "runtime.log"));
     }
   }
   TRY_VOID(cgroup.remove());

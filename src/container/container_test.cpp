@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -212,7 +211,7 @@ TEST_F(Jail, PassedListenersAreUsableFromDescriptorThree) {
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   const auto path = folder.path() / "s.sock";
-  ::strcpy(address.sun_path, path.c_str());
+  path.string().copy(address.sun_path, sizeof address.sun_path - 1);
   ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   auto what = spec("ls -l /proc/self/fd; sleep 0");
   what.listen_fds = {listener.get(), listener.get()};
