@@ -120,8 +120,8 @@ Result<> check_packages(const TomlSection& section, const ImageConfig& image) {
     };
     const bool good = !package.empty() && package.size() < 200 && std::ranges::all_of(package, allowed) &&
                       ((package[0] >= 'a' && package[0] <= 'z') || (package[0] >= '0' && package[0] <= '9')) &&
-                      !package.ends_with('-') && !package.ends_with('+');
-    if (!good && !package.ends_with("++")) {
+                      !package.ends_with('-');  // to apt that means: remove it
+    if (!good) {
       return wrong(
           section.place("system_packages"),
           fmt::format("must hold Debian package names as in \"libgomp1\"; \"{}\" is none", package.substr(0, 80)));

@@ -34,7 +34,7 @@ struct ImageConfig {
 struct ResourceConfig {
   double cpu = 1.0;                           // cores
   uint64_t memory_bytes = uint64_t{1} << 30;  // of the whole replica, its tmpfs included
-  uint32_t pids = 1024;                       // processes and threads
+  uint32_t pids = 256;                        // processes and threads
   uint64_t tmp_bytes = uint64_t{256} << 20;   // each tmpfs a program may write to
   uint32_t slots = 1;                         // requests taken at once = worker processes
   bool network = false;
