@@ -117,7 +117,7 @@ bool HttpConnection::process_one(std::string_view& bytes) {
 void HttpConnection::dispatch() {
   continue_sent_ = false;
   http_1_0_ = parser_.is_http_1_0();
-  ending_ = parser_.keep_alive() && !server_.draining ? Ending::keep_alive : Ending::close;
+  ending_ = parser_.keep_alive() ? Ending::keep_alive : Ending::close;
   HttpRequest request = parser_.take();
   head_request_ = request.method == "HEAD";
   phase_ = Phase::handling;
@@ -136,9 +136,15 @@ void HttpConnection::refuse(HttpResponse response) {
 }
 
 void HttpConnection::respond(HttpResponse response) {
+  if (phase_ != Phase::handling) return;  // a stream has begun: too late for another answer
+  decide_ending();
   append_head(response, response.body.size());
   if (!head_request_ && has_body(response.status)) out_.push(std::move(response.body));
   end_response();
+}
+
+void HttpConnection::decide_ending() {
+  if (server_.draining && ending_ == Ending::keep_alive) ending_ = Ending::close;
 }
 
 void HttpConnection::append_head(const HttpResponse& response, std::optional<size_t> length) {
@@ -169,6 +175,7 @@ void HttpConnection::append_head(const HttpResponse& response, std::optional<siz
 
 void HttpConnection::start_stream(HttpResponse head) {
   if (phase_ != Phase::handling) return;
+  decide_ending();
   if (http_1_0_) ending_ = Ending::close;  // the end of the connection is the end of the body
   append_head(head, std::nullopt);
   phase_ = Phase::streaming;
@@ -199,7 +206,6 @@ void HttpConnection::end_response() {
     exchange_->connection_ = nullptr;
     exchange_ = nullptr;
   }
-  if (server_.draining && ending_ == Ending::keep_alive) ending_ = Ending::close;
   phase_ = ending_ == Ending::keep_alive ? Phase::reading : Phase::closing;
   if (!processing_) queue_flush();
 }
@@ -229,6 +235,7 @@ void HttpConnection::flush() {
   if (blocked_) return;
   if (phase_ == Phase::closing) return ending_ == Ending::linger ? linger() : drop();
   if (exchange_ != nullptr && exchange_->on_drained_) std::exchange(exchange_->on_drained_, nullptr)();
+  if (phase_ == Phase::reading && server_.draining && parser_.is_idle() && input_.empty()) return drop();
   if (phase_ == Phase::reading && !input_.empty() && !processing_) {
     std::string rest = std::exchange(input_, {});
     process(rest);

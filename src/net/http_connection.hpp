@@ -71,6 +71,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool process_one(std::string_view& bytes);
   void dispatch();
   void refuse(HttpResponse response);
+  void decide_ending();
   void append_head(const HttpResponse& response, std::optional<size_t> length);
   void end_response();
   void flush();

@@ -51,12 +51,11 @@ class RequestParser final : public http::basic_parser<true> {
   }
 
   void on_request_impl(http::verb, beast::string_view method, beast::string_view target, int version,
-                       beast::error_code& error) override {
+                       beast::error_code&) override {
     request.method = view(method);
     request.target = view(target);
     request.headers.reserve(kHeaderGuessBytes, kHeaderGuessFields);
     http_1_0 = version == 10;
-    if (version != 10 && version != 11) refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here", error);
   }
 
   void on_response_impl(int, beast::string_view, int, beast::error_code&) override {}
@@ -121,7 +120,6 @@ struct HttpParser::State {
       return broken(431, "the header is larger than " + std::to_string(limits.header_bytes) + " bytes");
     if (error == http::error::body_limit)
       return broken(413, "the body is larger than " + std::to_string(limits.body_bytes) + " bytes");
-    if (error == http::error::bad_version) return broken(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     return broken(400, "malformed HTTP request: " + error.message());
   }
 };

@@ -123,9 +123,11 @@ void HttpServer::State::accept_some() {
 
 void HttpServer::State::accept_one(UniqueFd fd, const SocketAddress& peer) {
   if (connections.size() >= options.connections_max) {
+    std::string body = http_error(503, "too many connections").body;
     std::string answer =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 31\r\n"
-        "Retry-After: 1\r\nConnection: close\r\n\r\n{\"error\":\"too many connections\"}";
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nContent-Length: ";
+    answer.append(std::to_string(body.size())).append("\r\n\r\n").append(body);
     ::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return;
   }

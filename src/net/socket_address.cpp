@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
+#include <charconv>
 #include <cstring>
 #include <memory>
 
@@ -23,8 +24,13 @@ Result<HostPort> split_host_port(std::string_view text) {
   if (colon == std::string_view::npos || colon + 1 == text.size())
     return fail(ErrorCode::invalid_argument, "'" + std::string(text) + "' is not HOST:PORT");
   std::string_view host = text.substr(0, colon);
+  std::string_view port = text.substr(colon + 1);
+  uint16_t number = 0;  // getaddrinfo would silently cut a larger one down
+  auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size())
+    return fail(ErrorCode::invalid_argument, "'" + std::string(port) + "' is not a port (0 to 65535)");
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  return HostPort{.host = std::string(host), .port = std::string(text.substr(colon + 1))};
+  return HostPort{.host = std::string(host), .port = std::string(port)};
 }
 
 Result<SocketAddress> look_up(std::string_view text, int flags) {
