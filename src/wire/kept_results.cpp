@@ -28,6 +28,7 @@ uint64_t KeptResults::keep(const ResultEntry& entry, const ResultPayload& payloa
 }
 
 void KeptResults::acknowledge(uint64_t seq) {
+  if (seq > last_seq()) return;
   while (!kept_.empty() && next_seq_ - kept_.size() <= seq) {
     bytes_ -= kept_.front().payload.size();
     kept_.pop_front();
@@ -35,8 +36,9 @@ void KeptResults::acknowledge(uint64_t seq) {
 }
 
 uint64_t KeptResults::append_after(uint64_t seq, std::string& out, size_t frame_limit_bytes) const {
+  if (seq > last_seq()) seq = 0;
   const uint64_t first_kept = next_seq_ - kept_.size();
-  uint64_t frame_first = std::max(std::min(seq, last_seq()) + 1, first_kept);
+  uint64_t frame_first = std::max(seq + 1, first_kept);
   ResultBatchWriter writer(frame_limit_bytes);
   for (uint64_t at = frame_first; at < next_seq_; ++at) {
     const Kept& kept = kept_[at - first_kept];

@@ -17,11 +17,12 @@ class KeptResults {
   /// Copies the payload; returns the sequence number. Consecutive calls give consecutive numbers.
   uint64_t keep(const ResultEntry& entry, const ResultPayload& payload);
 
-  /// Everything up to and including `seq` was processed by the peer and is dropped. Numbers of
-  /// the past are ignored; of numbers never given out, what there is is dropped.
+  /// Everything up to and including `seq` was processed by the peer and is dropped. Numbers of the past are ignored,
+  /// and so are numbers never given out (the peer talks of a former process).
   void acknowledge(uint64_t seq);
 
-  /// Appends frames holding every kept result after `seq`; for ATTACH. Returns the last sequence number there is.
+  /// Appends frames holding every kept result after `seq` (all, when it was never given out); for ATTACH. Returns the
+  /// last sequence number there is.
   uint64_t append_after(uint64_t seq, std::string& out, size_t frame_limit_bytes = max_frame_bytes) const;
 
   bool has(uint64_t id) const;
