@@ -464,7 +464,7 @@ TEST_F(HttpServerTest, TurnsAwayConnectionsAboveTheLimit) {
   ASSERT_TRUE(until_text(first, "}"));
   Client second(port_);
   ASSERT_TRUE(until_end(second));
-  EXPECT_THAT(second.text, AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("Content-Length: 31"),
+  EXPECT_THAT(second.text, AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("Content-Length: 32"),
                                  EndsWith("{\"error\":\"too many connections\"}")));
   EXPECT_EQ(server_->connections(), 1u);
 }
