@@ -9,9 +9,8 @@
 #include <cstdlib>
 #include <string>
 
+namespace hearth::wire {
 namespace {
-
-using namespace hearth::wire;  // NOLINT: a fuzz target is one page
 
 void require(bool condition) {
   if (!condition) std::abort();
@@ -78,19 +77,20 @@ void check(const Frame& frame) {
 }
 
 }  // namespace
+}  // namespace hearth::wire
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const size_t step = size_t{data[0]} + 1;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  FrameDecoder decoder(size_t{1} << 20);
+  hearth::wire::FrameDecoder decoder(size_t{1} << 20);
   for (size_t at = 0; at < bytes.size(); at += step) {
     decoder.feed(bytes.substr(at, step));
     while (true) {
       const auto frame = decoder.next();
       if (!frame) return 0;
       if (!*frame) break;
-      check(**frame);
+      hearth::wire::check(**frame);
     }
   }
   return 0;
