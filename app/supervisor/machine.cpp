@@ -1,0 +1,165 @@
+#include "supervisor/machine.hpp"
+
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "base/process.hpp"
+#include "blob/object_store.hpp"
+#include "catalog/catalog.hpp"
+#include "client/endpoint.hpp"
+#include "holder/client.hpp"
+#include "supervisor/listen_address.hpp"
+#include "supervisor/run_state.hpp"
+#include "supervisor/supervisor.hpp"
+#include "supervisor/watched_process.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <thread>
+
+namespace hearth::supervisor {
+
+namespace {
+
+constexpr const char* kListenerName = "router-listener";  // in the holder
+constexpr Duration kOtherStartTime = seconds(180);
+
+struct Listener {
+  UniqueFd fd;
+  std::string url;
+};
+
+std::string store_of(const MachineOptions& options, const Layout& layout) {
+  if (options.store.empty()) return layout.data / "store";
+  if (options.store.find("://") != std::string::npos) return options.store;
+  return std::filesystem::absolute(options.store).lexically_normal();
+}
+
+/// The listener that running routers serve, kept by the holder over the death of a supervisor; else a new one.
+Result<Listener> open_listener(const Layout& layout, const ListenAddress& address) {
+  auto kept = holder::Client(layout.socket("holder")).get(kListenerName);
+  if (!kept) {
+    TRY(auto fd, listen_on(address));
+    TRY(auto url, url_of_listener(fd.get()));
+    return Listener{std::move(fd), std::move(url)};
+  }
+  TRY(auto url, url_of_listener(kept->get()));
+  if (address.port != 0 && !url.ends_with(":" + std::to_string(address.port))) {
+    return fail(ErrorCode::already_exists,
+                "this data folder is already served at " + url + "; to change the port, run 'hearth down' first");
+  }
+  return Listener{std::move(*kept), std::move(url)};
+}
+
+/// A data folder is new until this file is there.
+std::filesystem::path marker_of(const Layout& layout) {
+  return layout.data / "hearth.json";
+}
+
+/// The first key of a new data folder. Existing folders keep theirs; a context file that was removed stays away.
+Result<std::string> first_key(const Layout& layout, const std::string& store_url) {
+  std::error_code error;
+  if (std::filesystem::exists(marker_of(layout), error)) {
+    const auto context = client::read_context(layout.context());
+    return context ? context->key : std::string();
+  }
+  TRY(auto store, blob::open_store(store_url));
+  catalog::Catalog catalog(std::move(store));
+  TRY(const auto created, catalog.create_key("default", "first key of " + layout.data.string()));
+  return created.secret;
+}
+
+Result<> write_contexts(const Layout& layout, const client::Context& context) {
+  if (context.key.empty()) return {};
+  TRY_VOID(client::write_context(layout.context(), context));
+  // For the commands this user types next. A read-only home is no reason not to serve.
+  if (auto written = client::write_context(client::user_context_path(), context); !written) {
+    log_warning("no context for this user", {{"error", written.error().message}});
+  }
+  std::error_code error;
+  if (std::filesystem::exists(marker_of(layout), error)) return {};
+  const nlohmann::json marker = {{"format", 1}, {"created", to_iso8601(wall_now())}};
+  return write_file_atomic(marker_of(layout), marker.dump() + "\n", 0644);
+}
+
+}  // namespace
+
+std::string Announcement::json() const {
+  nlohmann::ordered_json json = {{"url", url}, {"key", nullptr}, {"data_dir", data_dir}, {"pid", pid}};
+  if (!key.empty()) json["key"] = key;
+  return json.dump();
+}
+
+Result<> check_machine(const MachineOptions& options) {
+  if (::geteuid() != 0) {
+    return fail(ErrorCode::denied, "'hearth up' makes mounts and containers, which needs root: run it with sudo");
+  }
+  for (const char* program : {"runc", "redis-server"}) {
+    if (find_program(program)) continue;
+    return fail(ErrorCode::not_found,
+                std::string(program) + " is missing: install it with 'apt-get install " + program + "'");
+  }
+  TRY_VOID(ListenAddress::parse(options.listen));
+  if (options.users.router == 0)
+    return fail(ErrorCode::invalid_argument, "--router-uid 0: the router does not run as root");
+  return {};
+}
+
+Result<UniqueFd> take_lock(const Layout& layout) {
+  TRY(auto fd, open_file(layout.lock(), O_RDWR | O_CREAT, 0600));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return fail_errno("lock " + layout.lock().string(), errno);
+  return fail(ErrorCode::already_exists, "another supervisor runs on " + layout.data.string());
+}
+
+Result<Announcement> announcement_of_running(const Layout& layout) {
+  const Deadline deadline = Deadline::after(mono_now(), kOtherStartTime);
+  while (!deadline.passed(mono_now())) {
+    const auto state = read_run_state(layout.state());
+    if (state && state->ready && WatchedProcess::find(state->pid, state->start_time)) {
+      const auto context = client::read_context(layout.context());
+      return Announcement{state->url, context ? context->key : "", layout.data, state->pid};
+    }
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  return fail(ErrorCode::deadline_exceeded, "the supervisor that runs on " + layout.data.string() +
+                                                " does not get ready; look at " + layout.log("supervisor").string());
+}
+
+Result<> run_machine(const MachineOptions& options, const MachineEvents& events) {
+  const Layout layout = locate(options.data_dir);
+  const std::string store = store_of(options, layout);
+  if (store.find("://") == std::string::npos) TRY_VOID(prepare_store(store, options.users));
+  TRY(const auto address, ListenAddress::parse(options.listen));
+  TRY(const auto listener, open_listener(layout, address));
+  TRY(const std::string key, first_key(layout, store));
+  TRY_VOID(write_contexts(layout, {listener.url, key, layout.data}));
+
+  SupervisorOptions supervised{.layout = layout, .url = listener.url, .store = store};
+  supervised.roles = machine_roles({.layout = layout,
+                                    .users = options.users,
+                                    .store = store,
+                                    .image_backend = options.image_backend,
+                                    .redis_program = find_program("redis-server").value_or("redis-server"),
+                                    .url = listener.url,
+                                    .listener = listener.fd.get()});
+  supervised.on_role_ready = [&layout, &listener](const std::string& role) {
+    if (role != "holder") return;
+    // A copy outlives a killed supervisor: then no connection is refused until the next one comes.
+    auto put = holder::Client(layout.socket("holder")).put(kListenerName, listener.fd.get());
+    if (!put) log_warning("the holder did not take the listener", {{"error", put.error().message}});
+  };
+  supervised.on_ready = [&layout, &listener, &key, &events] {
+    events.on_ready(Announcement{listener.url, key, layout.data, ::getpid()});
+  };
+  supervised.on_progress = events.on_progress;
+  TRY(const auto supervisor, Supervisor::open(std::move(supervised)));
+  return supervisor->run();
+}
+
+}  // namespace hearth::supervisor

@@ -1,0 +1,37 @@
+// A process that cannot be confused with another, child or not: pid, start time, and a pidfd to wait on.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/unique_fd.hpp"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace hearth::supervisor {
+
+class WatchedProcess {
+ public:
+  /// Nothing when no such process runs (any more); zombies do not run.
+  static std::optional<WatchedProcess> find(pid_t pid, uint64_t start_time);
+
+  pid_t pid() const { return pid_; }
+  uint64_t start_time() const { return start_time_; }
+  /// Readable once the process has ended.
+  int fd() const { return pidfd_.get(); }
+  bool ended() const { return wait(Deadline(MonoTime::min())); }
+  /// True when it ended in time.
+  bool wait(Deadline deadline) const;
+  void signal(int number) const;
+
+ private:
+  WatchedProcess(pid_t pid, uint64_t start_time, UniqueFd pidfd)
+      : pid_(pid), start_time_(start_time), pidfd_(std::move(pidfd)) {}
+
+  pid_t pid_;
+  uint64_t start_time_;
+  UniqueFd pidfd_;
+};
+
+}  // namespace hearth::supervisor
