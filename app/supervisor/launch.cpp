@@ -1,7 +1,6 @@
 #include "supervisor/launch.hpp"
 
 #include "base/file.hpp"
-#include "base/process.hpp"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -89,8 +88,8 @@ Result<WatchedProcess> launch(const LaunchOptions& options) {
     ::waitpid(pid, nullptr, 0);
     return fail_errno("start " + options.program, error);
   }
-  auto process = WatchedProcess::find(pid, process_start_time(pid).value_or(0));
-  if (!process) return fail(ErrorCode::internal, options.args[0] + " ended at once; see " + options.log.string());
+  auto process = WatchedProcess::child(pid);
+  if (!process) return fail(ErrorCode::internal, "lost sight of " + options.args[0] + " as it started");
   return std::move(*process);
 }
 

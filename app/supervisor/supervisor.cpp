@@ -231,6 +231,7 @@ void Supervisor::stop_all() {
     for (SeqpacketSocket& stopper : stoppers_) tell_stopped(stopper, role);
     if (options_.on_progress) options_.on_progress("stopped " + role);
   });
+  reap();
   if (auto removed = remove_leftovers(options_.layout); !removed) {
     log_error("something is left behind", {{"error", removed.error().message}});
   }

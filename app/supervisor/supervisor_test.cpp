@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
@@ -46,11 +47,17 @@ class SupervisorTest : public testing::Test {
     return role;
   }
 
+  std::vector<Role> roles(const std::vector<std::string>& names) {
+    std::vector<Role> out;
+    for (const std::string& name : names) out.push_back(role(name));
+    return out;
+  }
+
   /// Returns the supervisor's pid at once.
-  void start(const std::function<std::vector<Role>()>& roles) {
+  void start(const std::function<std::vector<Role>()>& make_roles) {
     pid_ = ::fork();
     if (pid_ != 0) return;
-    SupervisorOptions options{.layout = layout_, .url = "http://127.0.0.1:1", .store = "", .roles = roles()};
+    SupervisorOptions options{.layout = layout_, .url = "http://127.0.0.1:1", .store = "", .roles = make_roles()};
     auto supervisor = Supervisor::open(std::move(options));
     const auto served = supervisor ? (*supervisor)->run() : Result<>(Unexpected(supervisor.error()));
     if (!served) (void)write_file_atomic(folder_ / "error", served.error().message);
@@ -84,7 +91,7 @@ class SupervisorTest : public testing::Test {
 };
 
 TEST_F(SupervisorTest, StartsRolesInOrderAndStopsThemInTheOpposite) {
-  start([this] { return std::vector<Role>{role("one"), role("two"), role("three")}; });
+  start([this] { return roles({"one", "two", "three"}); });
   const RunState state = ready_state();
   ASSERT_EQ(state.processes.size(), 3u);
   EXPECT_EQ(stop(), 0);
@@ -94,7 +101,7 @@ TEST_F(SupervisorTest, StartsRolesInOrderAndStopsThemInTheOpposite) {
 }
 
 TEST_F(SupervisorTest, AKilledRoleComesBackAndTheOthersStay) {
-  start([this] { return std::vector<Role>{role("one"), role("two")}; });
+  start([this] { return roles({"one", "two"}); });
   const RunState before = ready_state();
   ::kill(pid_of(before, "one"), SIGKILL);
   RunState after = before;
@@ -105,12 +112,12 @@ TEST_F(SupervisorTest, AKilledRoleComesBackAndTheOthersStay) {
 }
 
 TEST_F(SupervisorTest, TheNextAdoptsWhatAKilledOneLeft) {
-  const auto roles = [this] { return std::vector<Role>{role("one"), role("two")}; };
-  start(roles);
+  const auto pair = [this] { return roles({"one", "two"}); };
+  start(pair);
   const RunState before = ready_state();
   EXPECT_EQ(stop(SIGKILL), 128 + SIGKILL);
   EXPECT_EQ(still_running(before).size(), 2u);
-  start(roles);
+  start(pair);
   const RunState after = ready_state();
   EXPECT_EQ(pid_of(after, "one"), pid_of(before, "one"));
   EXPECT_EQ(pid_of(after, "two"), pid_of(before, "two"));
@@ -123,10 +130,10 @@ TEST_F(SupervisorTest, TheNextAdoptsWhatAKilledOneLeft) {
 
 TEST_F(SupervisorTest, ARoleThatCannotStartEndsEverythingWithItsLastWords) {
   start([this] {
-    std::vector<Role> roles;
-    roles.push_back(role("one"));
-    roles.push_back(script_role("two", "echo the store is not there; exit 3", [] { return false; }));
-    return roles;
+    std::vector<Role> list;
+    list.push_back(role("one"));
+    list.push_back(script_role("two", "echo the store is not there; exit 3", [] { return false; }));
+    return list;
   });
   EXPECT_EQ(ended(), 1);
   const std::string error = read_file(folder_ / "error").value();
@@ -137,17 +144,17 @@ TEST_F(SupervisorTest, ARoleThatCannotStartEndsEverythingWithItsLastWords) {
 
 TEST_F(SupervisorTest, AMissingProgramEndsTheStart) {
   start([this] {
-    std::vector<Role> roles;
-    roles.push_back(role("one"));
-    roles.back().launch.program = "/no/such/program";
-    return roles;
+    std::vector<Role> list;
+    list.push_back(role("one"));
+    list.back().launch.program = "/no/such/program";
+    return list;
   });
   EXPECT_EQ(ended(), 1);
   EXPECT_NE(read_file(folder_ / "error").value().find("/no/such/program"), std::string::npos);
 }
 
 TEST_F(SupervisorTest, StopsWhenAskedOverItsSocketAndTellsWhatItStopped) {
-  start([this] { return std::vector<Role>{role("one"), role("two")}; });
+  start([this] { return roles({"one", "two"}); });
   (void)ready_state();
   std::vector<std::string> stopped;
   EXPECT_TRUE(
@@ -158,10 +165,10 @@ TEST_F(SupervisorTest, StopsWhenAskedOverItsSocketAndTellsWhatItStopped) {
 
 TEST_F(SupervisorTest, AStopWhileStartingStopsWhatHadStarted) {
   start([this] {
-    std::vector<Role> roles;
-    roles.push_back(role("one"));
-    roles.push_back(script_role("two", "sleep 600", [] { return false; }));
-    return roles;
+    std::vector<Role> list;
+    list.push_back(role("one"));
+    list.push_back(script_role("two", "sleep 600", [] { return false; }));
+    return list;
   });
   while (order() != "+one\n") std::this_thread::sleep_for(milliseconds(2));
   EXPECT_EQ(stop(), 0);
@@ -170,12 +177,12 @@ TEST_F(SupervisorTest, AStopWhileStartingStopsWhatHadStarted) {
 
 TEST_F(SupervisorTest, ADeafRoleIsKilled) {
   start([this] {
-    std::vector<Role> roles;
+    std::vector<Role> list;
     const std::string flag = (folder_ / "deaf").string();
-    roles.push_back(script_role("deaf", "trap '' TERM; touch " + flag + "; while :; do sleep 0.01; done",
-                                [flag] { return std::filesystem::exists(flag); }));
-    roles.back().stop_time = milliseconds(50);
-    return roles;
+    list.push_back(script_role("deaf", "trap '' TERM; touch " + flag + "; while :; do sleep 0.01; done",
+                               [flag] { return std::filesystem::exists(flag); }));
+    list.back().stop_time = milliseconds(50);
+    return list;
   });
   const RunState state = ready_state();
   EXPECT_EQ(stop(), 0);

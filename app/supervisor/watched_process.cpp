@@ -10,13 +10,18 @@
 
 namespace hearth::supervisor {
 
-std::optional<WatchedProcess> WatchedProcess::find(pid_t pid, uint64_t start_time) {
-  if (pid <= 0) return std::nullopt;
+std::optional<WatchedProcess> WatchedProcess::child(pid_t pid) {
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   // The start time is read after the pidfd is held: now the pid cannot pass to another process unnoticed.
-  if (!pidfd || process_start_time(pid) != start_time) return std::nullopt;
-  WatchedProcess process(pid, start_time, std::move(pidfd));
-  if (process.ended()) return std::nullopt;
+  const auto start_time = process_start_time(pid);
+  if (!pidfd || !start_time) return std::nullopt;
+  return WatchedProcess(pid, *start_time, std::move(pidfd));
+}
+
+std::optional<WatchedProcess> WatchedProcess::find(pid_t pid, uint64_t start_time) {
+  if (pid <= 0) return std::nullopt;
+  auto process = child(pid);
+  if (!process || process->start_time() != start_time || process->ended()) return std::nullopt;
   return process;
 }
 

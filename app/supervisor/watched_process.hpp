@@ -16,6 +16,9 @@ class WatchedProcess {
   /// Nothing when no such process runs (any more); zombies do not run.
   static std::optional<WatchedProcess> find(pid_t pid, uint64_t start_time);
 
+  /// A child of ours that has not been reaped, ended or not.
+  static std::optional<WatchedProcess> child(pid_t pid);
+
   pid_t pid() const { return pid_; }
   uint64_t start_time() const { return start_time_; }
   /// Readable once the process has ended.
