@@ -177,12 +177,17 @@ std::string hook_script(const std::string& interface, const std::string& address
   return "set -e\n"
          "PATH=/usr/sbin:/usr/bin:/sbin:/bin\n"
          "pid=$(sed -n 's/.*\"pid\": *\\([0-9][0-9]*\\).*/\\1/p')\n"
-         "ip link add " +
+         "ip -batch - <<END\n"
+         "link add " +
          interface +
-         " type veth peer name eth0 netns \"$pid\"\n"
-         "ip link set " +
+         " type veth peer name eth0 netns $pid\n"
+         "link set " +
          interface + " master " + kBridge +
-         " up type bridge_slave isolated on\n"
+         " up\n"
+         "link set " +
+         interface +
+         " type bridge_slave isolated on\n"
+         "END\n"
          "nsenter -t \"$pid\" -n ip -batch - <<END\n"
          "address add " +
          address + prefix +
@@ -237,9 +242,12 @@ Result<> release_network(const fs::path& owner) {
     if (entry.path().filename() == ".lock") continue;
     if (read_file(entry.path()).value_or("") == owner.string()) ::unlink(entry.path().c_str());
   }
-  // The pair goes with the namespace; it is still there if the start failed between the two.
+  // The pair goes with the namespace, in the kernel's own time; it stays if a start failed before it was handed over.
   const std::string interface = interface_of(owner);
-  if (fs::exists("/sys/class/net/" + interface)) TRY_VOID(run_tool({"ip", "link", "delete", interface}));
+  if (!fs::exists("/sys/class/net/" + interface)) return {};
+  if (auto deleted = run_tool({"ip", "link", "delete", interface}); !deleted) {
+    if (fs::exists("/sys/class/net/" + interface)) return Unexpected(std::move(deleted).error());
+  }
   return {};
 }
 
