@@ -1,0 +1,114 @@
+#include "mount/message.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+namespace hearth::mount {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kWorkspaceMax = 255;
+
+ErrorCode parse_code(const std::string& name) {
+  for (const auto code : {ErrorCode::invalid_argument, ErrorCode::not_found, ErrorCode::already_exists,
+                          ErrorCode::denied, ErrorCode::unavailable, ErrorCode::deadline_exceeded, ErrorCode::exhausted,
+                          ErrorCode::corrupt, ErrorCode::cancelled, ErrorCode::internal}) {
+    if (to_string(code) == name) return code;
+  }
+  return ErrorCode::internal;  // a newer imagefs may know more codes
+}
+
+/// The object, when it is one and its version is ours.
+Result<json> parse(std::string_view bytes) {
+  json message = json::parse(bytes, nullptr, false);
+  if (!message.is_object()) return fail(ErrorCode::invalid_argument, "imagefs message is not a JSON object");
+  const auto version = message.find("version");
+  if (version == message.end() || !version->is_number_integer() || *version != kProtocolVersion) {
+    return fail(ErrorCode::invalid_argument,
+                "imagefs protocol: only version " + std::to_string(kProtocolVersion) + " is spoken here");
+  }
+  return message;
+}
+
+std::string text(const json& message, const char* key) {
+  const auto found = message.find(key);
+  return found != message.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+uint64_t number(const json& message, const char* key) {
+  const auto found = message.find(key);
+  return found != message.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+
+std::string dump(const json& message) {
+  return message.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+bool is_workspace(std::string_view name) {
+  return !name.empty() && name.size() <= kWorkspaceMax && name.front() != '.' &&
+         std::ranges::all_of(name,
+                             [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
+}
+
+}  // namespace
+
+std::string encode(const LayerQuestion& question) {
+  return dump({{"version", kProtocolVersion},
+               {"op", "layer"},
+               {"workspace", question.workspace},
+               {"digest", question.digest.to_string()}});
+}
+
+Result<LayerQuestion> decode_question(std::string_view bytes) {
+  TRY(const auto message, parse(bytes));
+  if (text(message, "op") != "layer") {
+    return fail(ErrorCode::invalid_argument, "imagefs knows no operation \"" + text(message, "op") + "\"");
+  }
+  LayerQuestion question;
+  question.workspace = text(message, "workspace");
+  if (!is_workspace(question.workspace)) return fail(ErrorCode::invalid_argument, "bad workspace name");
+  TRY(question.digest, Digest::parse(text(message, "digest")));
+  return question;
+}
+
+std::string encode(const LayerAnswer& answer) {
+  json message = {{"version", kProtocolVersion}};
+  switch (answer.kind) {
+    case LayerAnswer::Kind::progress:
+      message["progress"] = {{"done", answer.progress.done_bytes}, {"total", answer.progress.total_bytes}};
+      break;
+    case LayerAnswer::Kind::ready:
+      message["ok"] = true;
+      message["backend"] = answer.backend;
+      break;
+    case LayerAnswer::Kind::error:
+      message["error"] = answer.error.message;
+      message["code"] = to_string(answer.error.code);
+      break;
+  }
+  return dump(message);
+}
+
+Result<LayerAnswer> decode_answer(std::string_view bytes) {
+  TRY(const auto message, parse(bytes));
+  LayerAnswer answer;
+  if (const auto progress = message.find("progress"); progress != message.end() && progress->is_object()) {
+    answer.kind = LayerAnswer::Kind::progress;
+    answer.progress = {number(*progress, "done"), number(*progress, "total")};
+  } else if (const auto ok = message.find("ok"); ok != message.end() && ok->is_boolean() && ok->get<bool>()) {
+    answer.kind = LayerAnswer::Kind::ready;
+    answer.backend = text(message, "backend");
+  } else {
+    answer.error.code = parse_code(text(message, "code"));
+    answer.error.message = text(message, "error");
+    if (answer.error.message.empty()) return fail(ErrorCode::corrupt, "imagefs sent a message that says nothing");
+  }
+  return answer;
+}
+
+}  // namespace hearth::mount
