@@ -99,7 +99,8 @@ TEST(Answer, PutsFailedRowsBesideAnErrorWithTheStatusOfTheFirst) {
   const Answer answer = compose_answer(request, {}, {});
   EXPECT_EQ(answer.status, 422);
   const json body = json::parse(answer.body);
-  EXPECT_EQ(body["data"], json::parse(R"([[1,1],[2,{"type":"ValueError","error":"bad \"2\""}],["q\"x",{"error":"killed"}]])"));
+  EXPECT_EQ(body["data"],
+            json::parse(R"([[1,1],[2,{"type":"ValueError","error":"bad \"2\""}],["q\"x",{"error":"killed"}]])"));
   EXPECT_EQ(body["error"], "2 of 3 rows failed, first row 2: bad \"2\"");
   EXPECT_EQ(json::parse(answer.error()), body["error"]);
 }

@@ -71,9 +71,14 @@ TEST(JsonCursor, AgreesWithAnotherParserOnMutations) {
       const size_t at = random() % text.size();
       const char c = alphabet[random() % alphabet.size()];
       switch (random() % 3) {
-        case 0: text[at] = c; break;
-        case 1: text.insert(at, 1, c); break;
-        default: text.erase(at, 1 + random() % 3);
+        case 0:
+          text[at] = c;
+          break;
+        case 1:
+          text.insert(at, 1, c);
+          break;
+        default:
+          text.erase(at, 1 + random() % 3);
       }
       if (text.empty()) text = "0";
     }

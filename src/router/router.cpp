@@ -1,9 +1,7 @@
 #include "router/router.hpp"
 
-#include "base/log.hpp"
 #include "base/metrics.hpp"
 #include "net/listen.hpp"
-#include "record/record_writer.hpp"
 #include "router/catalog_cache.hpp"
 #include "router/dispatcher.hpp"
 #include "router/inference_api.hpp"
@@ -197,26 +195,6 @@ const std::string& Router::address() const {
 
 void Router::drain(std::function<void()> drained) {
   state_->server_->drain(std::move(drained));
-}
-
-Result<> run(const Config& config, const MakeAdmin& make_admin) {
-  TRY(std::shared_ptr<blob::ObjectStore> store, blob::open_store(config.store));
-  TRY(const std::unique_ptr<record::RecordWriter> records,
-      record::RecordWriter::open({.directory = config.directory}, store));
-  net::EventLoop loop;
-  TRY(std::unique_ptr<Router> router, Router::start(loop, config, store, make_admin));
-  router->record_to([&records](const record::RequestRecord& record) { records->append(record); });
-  log_info("serving", {{"address", router->address()}});
-  net::Timer patience;
-  loop.on_signals({SIGTERM, SIGINT}, [&](int) {
-    log_info("draining");
-    patience = loop.call_after(config.drain, [&loop] { loop.stop(); });
-    router->drain([&loop] { loop.stop(); });
-  });
-  loop.run(seconds(2));
-  patience.cancel();
-  router.reset();
-  return {};
 }
 
 }  // namespace hearth::router
