@@ -126,11 +126,10 @@ class LayerIndex {
   PackInfo pack(uint32_t number) const;
 
  private:
-  struct Sections;
   LayerIndex() = default;
-  Result<> validate_tree() const;
-  Result<> validate_locations() const;
+  Result<> read_layout();
   std::string_view text(uint64_t offset, uint64_t length) const;
+  friend class IndexValidator;
 
   std::string bytes_;
   Digest digest_;

@@ -1,0 +1,45 @@
+// Offsets and sizes of the layer index format v1, for its encoder and decoder. The document is docs/formats/layer.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace hearth::image::format {
+
+inline constexpr uint32_t kVersion = 1;
+inline constexpr std::string_view kTreeMagic = "HRTHLAYR";
+inline constexpr std::string_view kPlaceMagic = "HRTHPLAC";
+inline constexpr size_t kMagicBytes = 8;
+
+inline constexpr size_t kHeaderBytes = 96;
+inline constexpr size_t kInodeBytes = 64;
+inline constexpr size_t kExtentBytes = 16;
+inline constexpr size_t kXattrBytes = 16;
+inline constexpr size_t kChunkEntryBytes = 40;
+inline constexpr size_t kEntryBytes = 12;
+
+inline constexpr size_t kPlaceHeaderBytes = 24;
+inline constexpr size_t kPackEntryBytes = 40;
+inline constexpr size_t kLocationBytes = 24;
+inline constexpr size_t kPlaceTrailerBytes = 32;
+
+inline constexpr uint8_t kFlagOpaque = 1;
+
+inline constexpr uint64_t align8(uint64_t value) {
+  return (value + 7) / 8 * 8;
+}
+
+namespace header {
+inline constexpr size_t kVersionAt = 8, kHeaderBytesAt = 12, kTreeBytesAt = 16, kInodesAt = 24, kEntriesAt = 28,
+                        kExtentsAt = 32, kXattrsAt = 36, kChunksAt = 40, kChunkBytesAt = 44, kStringsAt = 48,
+                        kContentAt = 56, kReservedAt = 64;
+}  // namespace header
+
+namespace inode {
+inline constexpr size_t kTypeAt = 0, kFlagsAt = 1, kModeAt = 2, kUidAt = 4, kGidAt = 8, kLinksAt = 12, kSecondsAt = 16,
+                        kNanosecondsAt = 24, kXattrCountAt = 28, kSizeAt = 32, kMajorAt = 40, kMinorAt = 44,
+                        kFirstAt = 48, kCountAt = 52, kFirstXattrAt = 56, kParentAt = 60;
+}  // namespace inode
+
+}  // namespace hearth::image::format
