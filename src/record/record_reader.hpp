@@ -39,6 +39,7 @@ struct UsageTotal {
   std::string branch;
   uint32_t version = 0;
   uint64_t requests = 0;
+  uint64_t failed = 0;  // answered with a status from 400
   uint64_t rows = 0;
   uint64_t failed_rows = 0;
   uint64_t run_us = 0;
@@ -54,7 +55,8 @@ class RecordReader {
   RecordReader(std::filesystem::path spool, std::shared_ptr<blob::ObjectStore> store)
       : spool_(std::move(spool)), store_(std::move(store)) {}
 
-  /// Matching records as JSON lines (without '\n'), oldest first.
+  /// Matching records as JSON lines (without '\n'), oldest first. What was appended within the writer's flush_every may
+  /// not be seen yet.
   Result<std::vector<std::string>> query(const RecordQuery& query) const;
 
   /// The end of the live spool now.

@@ -19,9 +19,9 @@ struct Timings {
   std::chrono::microseconds total{0};
 };
 
-/// Plain values; nothing here is validated. Texts longer than kTextLimit are cut when written ("…" is appended).
+/// Plain values; nothing here is validated.
 struct RequestRecord {
-  static constexpr size_t kTextLimit = 64 * 1024;  // results, stdout, stderr, error each
+  static constexpr size_t kTextLimit = 64 * 1024;  // bytes of results, stdout, stderr, error each; the rest is cut off
 
   std::string id;  // request id, as answered in X-Request-Id
   std::string workspace;
@@ -47,11 +47,15 @@ struct RequestRecord {
   std::string replica;
 };
 
-/// Appends one JSON line with its '\n'. Texts that are not UTF-8 have the offending bytes replaced.
-void append_json_line(std::string& out, const RequestRecord& record);
-/// The usage line of the same request: ids, counts, timings; no text of caller or model.
-void append_usage_line(std::string& out, const RequestRecord& record);
+/// Appends one JSON line with its '\n'. Texts of caller and model are stored as JSON strings whatever they hold; bytes
+/// that are not UTF-8 are replaced by U+FFFD. `without_text` leaves out results, stdout, stderr and error.
+enum class Texts { keep, drop };
+void append_json_line(std::string& out, const RequestRecord& record, Texts texts = Texts::keep);
 
+/// The record of one stored line (with or without '\n'). corrupt when it is none, e.g. torn by a power failure.
 Result<RequestRecord> parse_record(std::string_view json_line);
+
+/// A stored line as users read it: `results` and `error` are nested JSON where they are valid JSON. Without '\n'.
+Result<std::string> readable_line(std::string_view json_line);
 
 }  // namespace hearth::record
