@@ -111,19 +111,24 @@ class Client:
 
 
 class Replica:
-    """`with Replica("def predict(x): return x") as replica: replica.worker().value("1")`."""
+    """`with Replica("def predict(x): return x") as replica: replica.worker().value("1")`. `code` is the text of model.py,
+    or the path of a model's folder."""
 
     def __init__(self, code, python=(), environment=None, **config):
         self.folder = tempfile.mkdtemp(prefix="hearth-runner-")
-        os.mkdir(os.path.join(self.folder, "model"))
-        with open(os.path.join(self.folder, "model", "model.py"), "w") as file:
-            file.write(textwrap.dedent(code))
+        model = os.path.join(self.folder, "model")
+        if isinstance(code, os.PathLike):
+            shutil.copytree(code, model)
+        else:
+            os.mkdir(model)
+            with open(os.path.join(model, "model.py"), "w") as file:
+                file.write(textwrap.dedent(code))
         self._clients = []
         slots = config.setdefault("slots", 1)
         config.setdefault("handler", "model:predict")
         listeners = {3 + i: self._listen(name)
                      for i, name in enumerate(["control.sock"] + ["worker-%d.sock" % i for i in range(slots)])}
-        config.update({"code": os.path.join(self.folder, "model"), "control_fd": 3,
+        config.update({"code": model, "control_fd": 3,
                        "worker_fds": list(range(4, 4 + slots))})
         variables = dict(os.environ, HEARTH_RUNNER=json.dumps(config), PYTHONDONTWRITEBYTECODE="1")
         variables.update(environment or {})
