@@ -1,6 +1,5 @@
 // hearth holder: keeps descriptors and children for node and imagefs.
-#include "app/subcommand.hpp"
-#include "base/log.hpp"
+#include "app/role_settings.hpp"
 #include "holder/server.hpp"
 
 #include <memory>
@@ -12,9 +11,11 @@ namespace {
 void add_holder(CLI::App& parent) {
   auto config = std::make_shared<holder::Config>();
   CLI::App* command = parent.add_subcommand("holder", "Keep descriptors and child processes")->group(kRoleCommands);
-  command->add_option("--socket", config->socket, "Unix socket to listen on")->required();
-  on_run(*command, [config] {
-    log_configure("holder", LogLevel::info);
+  command->add_option("--socket", config->socket, "Unix socket to listen on");
+  const RoleSettings settings = RoleSettings(*command, "holder").require({"socket"});
+  on_run(*command, [config, settings] {
+    settings.apply();
+    begin_role("holder");
     const auto served = holder::serve(*config);
     return served ? kDone : report(served.error());
   });
