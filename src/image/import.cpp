@@ -1,0 +1,220 @@
+#include "image/import.hpp"
+
+#include "base/random_id.hpp"
+#include "image/layer_merger.hpp"
+#include "image/layer_writer.hpp"
+#include "oci/byte_source.hpp"
+#include "oci/decompress.hpp"
+#include "oci/image_archive.hpp"
+#include "oci/read_ahead.hpp"
+#include "oci/registry_fetch.hpp"
+#include "oci/tar_reader.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <utility>
+
+namespace hearth::image {
+
+namespace {
+
+constexpr uint64_t kProgressEveryBytes = 8 * 1024 * 1024;
+
+/// Counts compressed bytes as they are read, by whichever thread.
+class CountedSource final : public oci::ByteSource {
+ public:
+  CountedSource(oci::ByteSource& inner, std::atomic<uint64_t>& total) : inner_(inner), total_(total) {}
+  Result<size_t> read(char* to, size_t size) override {
+    TRY(const size_t got, inner_.read(to, size));
+    total_ += got;
+    return got;
+  }
+
+ private:
+  oci::ByteSource& inner_;
+  std::atomic<uint64_t>& total_;
+};
+
+class TemporaryDirectory {
+ public:
+  static Result<TemporaryDirectory> make(const std::filesystem::path& parent) {
+    std::error_code error;
+    const auto base = parent.empty() ? std::filesystem::temp_directory_path(error) : parent;
+    auto path = base / ("hearth-import-" + random_id());
+    if (!std::filesystem::create_directory(path, error)) {
+      return fail(ErrorCode::unavailable, "make a temporary directory in " + base.string() + ": " + error.message());
+    }
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+    return TemporaryDirectory(std::move(path));
+  }
+  TemporaryDirectory(TemporaryDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  TemporaryDirectory& operator=(TemporaryDirectory&&) = delete;
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit TemporaryDirectory(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
+/// Reads all layers of an archive into one tree.
+class Importer {
+ public:
+  Importer(LayerWriter& writer, const oci::ImageArchive& archive, const ImportOptions& options)
+      : writer_(writer), archive_(archive), options_(options), merger_(writer.tree()) {
+    for (const oci::LayerBlob& blob : archive.layers()) total_ += blob.size;
+  }
+
+  Result<> run() {
+    if (archive_.layers().size() > options_.limits.layers) {
+      return fail(ErrorCode::exhausted,
+                  "the image has more layers than the limit of " + std::to_string(options_.limits.layers));
+    }
+    for (size_t i = 0; i < archive_.layers().size(); ++i) {
+      if (auto done = read_layer(i); !done) return fail_with_context(archive_.layers()[i].name, done.error());
+    }
+    report("index");
+    return {};
+  }
+
+  std::vector<std::string> take_notes() {
+    std::ranges::move(std::vector<std::string>(merger_.notes()), std::back_inserter(notes_));
+    return std::move(notes_);
+  }
+
+ private:
+  /// Plain bytes on their way to the tar reader: limit, cancellation and progress are looked after here.
+  class Guard final : public oci::ByteSource {
+   public:
+    Guard(Importer& importer, oci::ByteSource& inner) : importer_(importer), inner_(inner) {}
+    Result<size_t> read(char* to, size_t size) override {
+      TRY(const size_t got, inner_.read(to, size));
+      TRY_VOID(importer_.count(got));
+      return got;
+    }
+
+   private:
+    Importer& importer_;
+    oci::ByteSource& inner_;
+  };
+
+  Result<> count(uint64_t bytes) {
+    unpacked_ += bytes;
+    if (unpacked_ > options_.limits.unpacked_bytes) {
+      return fail(ErrorCode::exhausted, "the image unpacks to more than the limit of " +
+                                            std::to_string(options_.limits.unpacked_bytes) + " bytes");
+    }
+    if (options_.stop.stop_requested()) return fail(ErrorCode::cancelled, "the import was cancelled");
+    if (unpacked_ - reported_ >= kProgressEveryBytes) report("layers");
+    return {};
+  }
+
+  void report(std::string_view phase) {
+    reported_ = unpacked_;
+    if (options_.progress) options_.progress({.phase = phase, .done = stored_read_, .total = total_});
+  }
+
+  Result<> read_layer(size_t i) {
+    const oci::LayerBlob& blob = archive_.layers()[i];
+    TRY(const auto stored, archive_.open_layer(i));
+    CountedSource counted(*stored, stored_read_);
+    oci::HashingSource stored_hash(counted);
+    TRY(const auto plain, oci::Decompressor::open(stored_hash));
+    oci::ReadAhead ahead(*plain);  // decompression has a thread of its own
+    oci::HashingSource plain_hash(ahead);
+    Guard guarded(*this, plain_hash);
+    oci::TarReader tar(guarded, {.entries = options_.limits.entries - entries_});
+    TRY(auto entries, read_entries(tar));
+    entries_ += tar.entries();
+    for (const std::string& note : tar.notes()) notes_.push_back("layer " + std::to_string(i + 1) + ": " + note);
+
+    // The tar reader has read to the end, so both digests are of everything.
+    if (stored_hash.bytes() != blob.size) return fail(ErrorCode::corrupt, "its size is not the one that was promised");
+    if (blob.digest && stored_hash.finish() != *blob.digest)
+      return fail(ErrorCode::corrupt, "it does not match its digest");
+    if (plain_hash.finish() != archive_.config().diff_ids[i]) {
+      return fail(ErrorCode::corrupt, "its content does not match the diff_id in the image config");
+    }
+    return merger_.apply(std::move(entries));
+  }
+
+  Result<std::vector<MergeEntry>> read_entries(oci::TarReader& tar) {
+    std::vector<MergeEntry> entries;
+    for (;;) {
+      TRY(auto entry, tar.next());
+      if (!entry) return entries;
+      MergeEntry merged{.entry = std::move(*entry)};
+      if (!merged.entry.hard_link && merged.entry.type == FileType::regular) {
+        TRY(merged.content, writer_.store_content(merged.entry.segments, [&tar](uint64_t, char* to, size_t size) {
+          return tar.read(to, size);
+        }));
+        merged.entry.segments = {};
+      }
+      entries.push_back(std::move(merged));
+    }
+  }
+
+  LayerWriter& writer_;
+  const oci::ImageArchive& archive_;
+  const ImportOptions& options_;
+  LayerMerger merger_;
+  std::vector<std::string> notes_;
+  std::atomic<uint64_t> stored_read_ = 0;
+  uint64_t total_ = 0;
+  uint64_t unpacked_ = 0;
+  uint64_t reported_ = 0;
+  uint64_t entries_ = 0;
+};
+
+Result<std::unique_ptr<oci::ImageArchive>> open_archive(const ImportSource& source, const ImportOptions& options,
+                                                        const std::filesystem::path& work_directory) {
+  switch (source.kind) {
+    case SourceKind::oci_layout:
+      return oci::open_oci_layout(source.path, source.tag);
+    case SourceKind::docker_archive:
+      return oci::open_docker_archive(source.path, source.tag, work_directory);
+    case SourceKind::registry:
+      break;
+  }
+  oci::RegistryFetch fetch{.reference = source.reference,
+                           .directory = work_directory / "layout",
+                           .auth_file = source.auth_file,
+                           .deadline = options.deadline};
+  fetch.on_line = [&options](std::string_view line) {
+    if (options.progress) options.progress({.phase = "download", .message = line});
+  };
+  TRY_VOID(oci::fetch_from_registry(fetch));
+  return oci::open_oci_layout(fetch.directory, "image");
+}
+
+}  // namespace
+
+Result<ImageRecord> import_image(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
+                                 const ImportSource& source, const ImportOptions& options) {
+  TRY(const auto work, TemporaryDirectory::make(options.work_directory));
+  TRY(const auto archive, open_archive(source, options, work.path()));
+  const BuildOptions build{.workers = options.workers, .stop = options.stop};
+  LayerWriter writer(store, scope, build);
+  Importer importer(writer, *archive, options);
+  TRY_VOID(importer.run());
+  ImageRecord record;
+  TRY(record.layer, writer.finish());
+  const oci::ImageConfig& config = archive->config();
+  record.env = config.env;
+  record.user = config.user;
+  record.working_dir = config.working_dir;
+  record.entrypoint = config.entrypoint;
+  record.command = config.command;
+  record.architecture = config.architecture;
+  record.source = to_string(source);
+  record.manifest = archive->manifest_digest();
+  record.source_layers = archive->layers().size();
+  record.notes = importer.take_notes();
+  return record;
+}
+
+}  // namespace hearth::image

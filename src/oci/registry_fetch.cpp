@@ -1,0 +1,95 @@
+#include "oci/registry_fetch.hpp"
+
+#include "base/process.hpp"
+#include "oci/file_metadata.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace hearth::oci {
+
+namespace {
+
+constexpr size_t kMaxReferenceBytes = 512;
+
+Result<> check_reference(std::string_view reference) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@[]";
+  const bool well_formed = !reference.empty() && reference.size() <= kMaxReferenceBytes && reference.front() != '-' &&
+                           reference.find_first_not_of(kAllowed) == std::string_view::npos;
+  const size_t at = reference.find('@');
+  if (at != std::string_view::npos && !reference.substr(at + 1).starts_with("sha256:")) {
+    return fail(ErrorCode::invalid_argument,
+                "a registry reference holds no user or password; log in with `skopeo login` or `docker login` instead");
+  }
+  if (!well_formed) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + printable(reference) + "' is no registry reference, such as docker.io/library/debian:12");
+  }
+  return {};
+}
+
+/// A registry on this machine rarely has a certificate; docker treats it the same way.
+bool is_local(std::string_view reference) {
+  const std::string_view host = reference.substr(0, reference.find('/'));
+  const std::string_view name = host.substr(0, host.rfind(':'));
+  return name == "localhost" || name.starts_with("127.") || name == "[::1]";
+}
+
+/// The last thing skopeo said, without its log dressing: time="…" level=fatal msg="…".
+std::string reason(std::string_view output) {
+  while (!output.empty() && (output.back() == '\n' || output.back() == '\r')) output.remove_suffix(1);
+  std::string_view line = output.substr(output.rfind('\n') + 1);
+  if (const size_t message = line.find("msg=\""); message != std::string_view::npos) {
+    line = line.substr(message + 5);
+    if (line.ends_with('"')) line.remove_suffix(1);
+  }
+  return printable(line);
+}
+
+ErrorCode code_of(std::string_view output) {
+  const auto says = [output](std::string_view words) { return output.contains(words); };
+  if (says("unauthorized") || says("authentication required") || says("denied") || says("403 (Forbidden)")) {
+    return ErrorCode::denied;
+  }
+  if (says("manifest unknown") || says("name unknown") || says("not found") || says("404 (Not Found)")) {
+    return ErrorCode::not_found;
+  }
+  if (says("no space left")) return ErrorCode::exhausted;
+  return ErrorCode::unavailable;
+}
+
+}  // namespace
+
+Result<> fetch_from_registry(const RegistryFetch& fetch) {
+  TRY_VOID(check_reference(fetch.reference));
+  const auto skopeo = find_program("skopeo");
+  if (!skopeo) return fail(ErrorCode::unavailable, "skopeo is not installed: apt-get install skopeo");
+  ProcessOptions options;
+  options.args = {*skopeo, "copy", "--retry-times", "3"};
+  std::error_code error;
+  // Where no signature policy is set there is none to keep.
+  if (!std::filesystem::exists("/etc/containers/policy.json", error))
+    options.args.insert(options.args.begin() + 1, "--insecure-policy");
+  if (!fetch.auth_file.empty()) options.args.insert(options.args.end(), {"--authfile", fetch.auth_file.string()});
+  if (is_local(fetch.reference)) options.args.emplace_back("--src-tls-verify=false");
+  options.args.push_back("docker://" + fetch.reference);
+  options.args.push_back("oci:" + fetch.directory.string() + ":image");
+  options.deadline = fetch.deadline;
+  std::string tail;
+  options.on_output = [&fetch, &tail](std::string_view bytes) {
+    constexpr size_t kKept = 8 * 1024;
+    tail.append(bytes);
+    if (tail.size() > 2 * kKept) tail.erase(0, tail.size() - kKept);
+    if (fetch.on_line) fetch.on_line(printable(bytes.substr(0, bytes.find_last_not_of("\r\n") + 1)));
+  };
+  auto done = run_process(options);
+  if (!done) return fail_with_context("fetch " + fetch.reference, std::move(done).error());
+  if (done->code == 0) return {};
+  const ErrorCode code = code_of(tail);
+  const std::string advice =
+      code == ErrorCode::denied ? " (log in with `skopeo login`, as the user Hearth runs as)" : "";
+  return fail(code, "fetch " + fetch.reference + ": " + reason(tail) + advice);
+}
+
+}  // namespace hearth::oci
