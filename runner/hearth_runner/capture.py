@@ -6,8 +6,6 @@ import io
 import os
 import sys
 
-_APPEND = os.O_APPEND
-
 
 class _Stream(io.FileIO):
     """Bytes from Python to one descriptor; what exceeds the limit is counted instead of written, so that a model which
@@ -53,8 +51,7 @@ class Capture:
     def renew_files(self):
         """Own memory files, after a fork. The stream objects stay, because loggers hold on to them."""
         for fd in (1, 2):
-            memory = os.memfd_create("hearth-fd%d" % fd, os.MFD_CLOEXEC)
-            _set_append(memory)
+            memory = _memory_file("hearth-fd%d" % fd)
             os.dup2(memory, fd, inheritable=True)
             os.close(memory)
 
@@ -99,7 +96,13 @@ def unbuffer_c_streams():
         pass
 
 
-def _set_append(fd):
+def _memory_file(name):
+    """An empty file in memory whose every write appends, also after it was emptied."""
     import fcntl
 
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | _APPEND)
+    try:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    except OSError:  # hardened kernels refuse it; the replica's /tmp is memory as well
+        fd = os.open("/tmp", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)
+    return fd

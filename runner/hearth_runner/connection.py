@@ -82,6 +82,7 @@ def listen_on(fd):
     """The node's listening socket, inherited under this number."""
     listener = socket.socket(fileno=fd)
     listener.setblocking(False)
+    listener.set_inheritable(False)  # not for programs the user's code starts
     return listener
 
 

@@ -4,7 +4,7 @@ What is not JSON by itself becomes what users expect (docs/runner.md has the tab
 place inside the result. The fast path is one pass of the C encoder; the slow path runs only to find and name a fault,
 or for keys and strings the C encoder does not take.
 """
-import base64
+import binascii
 import json
 import json.decoder
 import json.encoder
@@ -143,7 +143,7 @@ def _bytes(value):
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return base64.b64encode(data).decode("ascii")
+        return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def _decimal(value):

@@ -22,6 +22,7 @@ class _Slot:
         self.index = index
         self.state = state
         self.pid = 0
+        self.last_pid = 0
         self.started = 0.0
         self.crashes = 0
         self.restart_at = None  # monotonic seconds
@@ -36,6 +37,8 @@ class Supervisor:
         self._slots = [_Slot(i, self._shared.worker(i)) for i in range(settings.slots)]
         self._capture = capture.Capture(settings.stdout_limit)
         self._listener = connection.listen_on(settings.control_fd)
+        for fd in settings.worker_fds:
+            os.set_inheritable(fd, False)  # not for programs the user's code starts
         self._connection = None
         self._kept = wire.KeptResults()
         self._exits = []
@@ -85,7 +88,8 @@ class Supervisor:
         if pid == 0:
             self._be_worker(slot)
             return True
-        slot.pid = pid
+        _make_group_leader(pid)
+        slot.pid = slot.last_pid = pid
         slot.started = time.monotonic()
         self._event({"event": "worker_started", "index": slot.index, "pid": pid})
         return False
@@ -93,6 +97,8 @@ class Supervisor:
     def _be_worker(self, slot):
         code = 70
         try:
+            _make_group_leader(0)
+            _offer_to_oom_killer()
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
@@ -125,6 +131,7 @@ class Supervisor:
 
     def _on_exit(self, slot, pid, status):
         slot.pid = 0
+        _kill_group(pid)
         event = {"event": "worker_exited", "index": slot.index, "pid": pid, "state": slot.state.state}
         if os.WIFSIGNALED(status):
             event["signal"] = os.WTERMSIG(status)
@@ -152,6 +159,7 @@ class Supervisor:
             self._reap_quietly()
         for slot in self._slots:
             _kill(slot.pid, signal.SIGKILL)
+            _kill_group(slot.last_pid)
         return 0
 
     def _reap_quietly(self):
@@ -305,6 +313,31 @@ class Supervisor:
         else:
             slot.restart_at = time.monotonic()
         return {}
+
+
+def _make_group_leader(pid):
+    """A worker and what it starts form a group, so that nothing of it outlives it. Called on both sides of the fork."""
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        pass
+
+
+def _kill_group(leader):
+    if leader:
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except OSError:
+            pass
+
+
+def _offer_to_oom_killer():
+    """When memory runs out a worker goes, not the supervisor, who tells how it went and forks another."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError:
+        pass
 
 
 def _kill(pid, number):

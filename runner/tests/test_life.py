@@ -329,7 +329,45 @@ def test_workers_do_not_outlive_a_killed_supervisor():
         pid = replica.worker().hello["pid"]
         replica.process.kill()
         replica.process.wait()
-        until(lambda: not os.path.exists("/proc/%d" % pid) or open("/proc/%d/stat" % pid).read().split()[2] == "Z")
+        until(lambda: _gone(pid))
+
+
+def test_what_a_worker_has_started_goes_with_it():
+    with Replica("""
+        import os, subprocess
+        def predict(die):
+            if die: os._exit(1)
+            return subprocess.Popen(["sleep", "1000"]).pid
+        """) as replica:
+        worker, supervisor = replica.worker(), replica.supervisor()
+        child = worker.value("0")
+        worker.ask("1")
+        supervisor.event("worker_exited")
+        until(lambda: _gone(child))
+
+
+def test_listening_sockets_are_not_inherited_by_the_users_programs():
+    with Replica("""
+        import os, subprocess
+        def predict():
+            out = subprocess.run(["ls", "-l", "/proc/self/fd"], close_fds=False, stdout=subprocess.PIPE).stdout
+            return out.decode().count("socket:")
+        """) as replica:
+        assert replica.worker().value("") == 0
+
+
+def test_a_worker_is_offered_to_the_oom_killer_before_the_supervisor():
+    with Replica("def predict(): return int(open('/proc/self/oom_score_adj').read())") as replica:
+        with open("/proc/%d/oom_score_adj" % replica.process.pid) as file:
+            assert replica.worker().value("") > int(file.read())
+
+
+def _gone(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_runs_without_site_packages():

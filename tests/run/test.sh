@@ -49,7 +49,7 @@ count_ctest "$logs/ctest"
 
 say "Python tests"
 if [ ! -x build/venv/bin/pytest ]; then
-  python3 -m venv build/venv && build/venv/bin/pip install --quiet --disable-pip-version-check pytest
+  python3 -m venv build/venv && build/venv/bin/pip install --quiet --disable-pip-version-check pytest numpy pandas
 fi
 folders=()
 for folder in tests/style runner sdk/python tests/e2e tests/chaos; do [ -d "$folder" ] && folders+=("$folder"); done
