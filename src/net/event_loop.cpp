@@ -120,6 +120,12 @@ EventLoop::~EventLoop() {
   state_->signal_watch.cancel();
   state_->wake_watch.cancel();
   // Abandoned coroutines are destroyed here, while timers and watches they hold can still be cancelled.
+  std::vector<Job> posted;
+  {
+    std::lock_guard lock(state_->posted_mutex);
+    posted.swap(state_->posted);
+  }
+  posted.clear();
   for (auto waiters = std::exchange(state_->waiters, {}); const auto& waiter : waiters) waiter->resume = nullptr;
   state_->ready.clear();
   state_->deferred.clear();

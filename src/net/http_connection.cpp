@@ -11,6 +11,7 @@ namespace hearth::net {
 namespace {
 
 constexpr size_t kPipelinedMax = 64 * 1024;   // bytes taken in while a request is being answered
+constexpr size_t kAnswersMax = 1024 * 1024;   // answers of pipelined requests that wait for the client to read
 constexpr Duration kLingerTime = seconds(2);  // so that the client reads our refusal before a reset kills it
 
 void append_number(std::string& out, size_t number, int base) {
@@ -50,7 +51,7 @@ void HttpConnection::on_ready(Readiness readiness) {
   auto keep = shared_from_this();
   if (readiness.writable) flush();
   if (phase_ == Phase::closed) return;
-  if (readiness.readable && input_.size() < kPipelinedMax) return read_some();
+  if (readiness.readable && wants_input()) return read_some();
   // Gone, and what it sent before is not read while its request is being answered.
   if (readiness.closed) drop();
 }
@@ -79,18 +80,22 @@ void HttpConnection::read_some() {
 
 void HttpConnection::process(std::string_view bytes) {
   processing_ = true;
-  while (phase_ == Phase::reading && process_one(bytes)) {
+  // A client that asks and does not read must not fill our memory with answers.
+  while (phase_ == Phase::reading && out_.size() < kAnswersMax && process_one(bytes)) {
   }
-  processing_ = false;
   if (phase_ == Phase::closed) return;
+  bool stopped_early = phase_ == Phase::reading && out_.size() >= kAnswersMax;
   if (phase_ == Phase::closing || phase_ == Phase::lingering) {
     input_.clear();
   } else if (!bytes.empty()) {
     input_.assign(bytes);
-    update_watch();
   }
   update_deadline();
   if (!out_.empty() && !blocked_ && !flush_queued_) flush();
+  processing_ = false;
+  if (phase_ == Phase::closed) return;
+  update_watch();
+  if (phase_ == Phase::reading && !input_.empty() && stopped_early) queue_flush();  // goes on behind the others
 }
 
 // Parses what there is; false when more bytes are needed or the request goes on without us.
@@ -242,10 +247,16 @@ void HttpConnection::flush() {
   }
 }
 
+bool HttpConnection::wants_input() const {
+  bool is_behind = blocked_ && phase_ == Phase::reading;
+  // What the parser leaves of an unfinished request is smaller than a header, so a request always fits.
+  size_t limit = kPipelinedMax + server_.options.header_limit_bytes;
+  return input_.size() < limit && !peer_finished_ && !is_behind;
+}
+
 void HttpConnection::update_watch() {
   if (phase_ == Phase::closed) return;
-  bool readable = input_.size() < kPipelinedMax && !peer_finished_;
-  watch_.want({.readable = readable, .writable = blocked_, .closed = !peer_finished_});
+  watch_.want({.readable = wants_input(), .writable = blocked_, .closed = !peer_finished_});
 }
 
 void HttpConnection::update_deadline() {

@@ -75,6 +75,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void append_head(const HttpResponse& response, std::optional<size_t> length);
   void end_response();
   void flush();
+  bool wants_input() const;
   void update_watch();
   void update_deadline();
   void linger();

@@ -47,7 +47,7 @@ class HttpExchange {
   /// … and go on when this is called: once, when pending_bytes() has come down to zero.
   void on_drained(std::function<void()> function);
 
-  /// Called once if the client closes before the answer is complete. Not called after it.
+  /// Called once if the client closes, or only stops sending, before the answer is complete. Not called after it.
   void on_disconnect(std::function<void()> function) { on_disconnect_ = std::move(function); }
   /// True once the answer is complete or the client has gone.
   bool is_closed() const { return connection_ == nullptr; }

@@ -1,16 +1,11 @@
 #include "net/http_server.hpp"
 
-#include "net/listen.hpp"
+#include "net/test_http_server.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
-#include <deque>
 #include <string>
-#include <vector>
 
 namespace hearth::net {
 namespace {
@@ -21,104 +16,6 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-size_t count(std::string_view text, std::string_view part) {
-  size_t found = 0;
-  for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++found;
-  return found;
-}
-
-/// A client that speaks in bytes.
-class Client {
- public:
-  explicit Client(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = ::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  }
-
-  bool connected() const { return connected_; }
-  void send(std::string_view bytes) { ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL); }
-  /// As much as the kernel takes now.
-  size_t send_some(std::string_view bytes) {
-    ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    return sent > 0 ? static_cast<size_t>(sent) : 0;
-  }
-  void finish_sending() { ::shutdown(fd_.get(), SHUT_WR); }
-  void close() { fd_.reset(); }
-
-  /// Reads what is there.
-  void poll() {
-    char buffer[65536];
-    ssize_t got = 0;
-    while ((got = ::recv(fd_.get(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
-      text.append(buffer, static_cast<size_t>(got));
-    if (got == 0) at_end = true;
-    if (got < 0 && errno != EAGAIN) at_end = broken = true;
-  }
-
-  std::string text;  // all that came
-  bool at_end = false;
-  bool broken = false;
-
- private:
-  UniqueFd fd_;
-  bool connected_ = false;
-};
-
-class HttpServerTest : public testing::Test {
- protected:
-  struct Call {
-    HttpRequest request;
-    std::shared_ptr<HttpExchange> exchange;
-  };
-
-  void serve(HttpServerOptions options = {}) {
-    auto listening = listen_tcp("127.0.0.1:0");
-    ASSERT_TRUE(listening) << listening.error().message;
-    std::string address = local_address(listening->get()).value();
-    port_ = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-    auto handler = [this](HttpRequest&& request, std::shared_ptr<HttpExchange> exchange) {
-      seen_.push_back(request.method + " " + request.target + " " + request.body);
-      if (request.path() == "/hold") return calls_.push_back({std::move(request), std::move(exchange)});
-      if (request.path() == "/drop") return;
-      exchange->respond({.body = "{\"path\":" + json_quote(request.target) + "}"});
-    };
-    auto server = HttpServer::start(loop_, std::move(*listening), options, handler);
-    ASSERT_TRUE(server) << server.error().message;
-    server_ = std::move(*server);
-  }
-
-  bool until(Client& client, const std::function<bool()>& done) {
-    return loop_.run_until([&client, &done] {
-      client.poll();
-      return done();
-    });
-  }
-  bool until_text(Client& client, std::string_view end) {
-    return until(client, [&client, end] { return client.text.ends_with(end); });
-  }
-  bool until_end(Client& client) {
-    return until(client, [&client] { return client.at_end; });
-  }
-  bool until_held(size_t calls) {
-    return loop_.run_until([this, calls] { return calls_.size() >= calls; });
-  }
-  void turn() {
-    loop_.run_until([] { return false; }, milliseconds(3));
-  }
-
-  EventLoop loop_;
-  std::unique_ptr<HttpServer> server_;
-  uint16_t port_ = 0;
-  std::vector<std::string> seen_;
-  std::deque<Call> calls_;  // requests to /hold
-};
-
-constexpr std::string_view kGet = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
-constexpr std::string_view kHold = "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n";
 
 TEST_F(HttpServerTest, AnswersWithLengthTypeAndDate) {
   serve();
@@ -229,117 +126,6 @@ TEST_F(HttpServerTest, HeadAnd204HaveNoBody) {
   EXPECT_THAT(client.text, AllOf(StartsWith("HTTP/1.1 204"), Not(HasSubstr("Content-Length"))));
 }
 
-TEST_F(HttpServerTest, InvitesTheBodyOfAnExpectantClient) {
-  serve();
-  Client client(port_);
-  client.send("POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-  ASSERT_TRUE(until_text(client, "HTTP/1.1 100 Continue\r\n\r\n"));
-  client.send("body");
-  ASSERT_TRUE(until_text(client, "\"/a\"}"));
-  EXPECT_THAT(seen_, ElementsAre("POST /a body"));
-}
-
-TEST_F(HttpServerTest, RefusesABodyOverTheLimitBeforeItComes) {
-  serve({.body_limit_bytes = 10});
-  Client client(port_);
-  client.send("POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 11\r\n\r\n");
-  ASSERT_TRUE(until_text(client, "{\"error\":\"the body is larger than 10 bytes\"}"));
-  EXPECT_THAT(client.text, StartsWith("HTTP/1.1 413 Content Too Large\r\n"));
-  ASSERT_TRUE(until_end(client));
-  EXPECT_TRUE(seen_.empty());
-}
-
-TEST_F(HttpServerTest, AClientThatSendsABodyOverTheLimitAnywayReadsTheAnswer) {
-  serve({.body_limit_bytes = 1000});
-  for (std::string_view head : {"Content-Length: 5000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4C4B40\r\n"}) {
-    Client client(port_);
-    client.send("POST /a HTTP/1.1\r\nHost: x\r\n" + std::string(head));
-    std::string body(5'000'000, 'x');
-    size_t sent = 0;
-    ASSERT_TRUE(until(client, [&client, &body, &sent] {
-      sent += client.send_some(std::string_view(body).substr(sent));
-      return client.at_end || sent == body.size();
-    }));
-    client.finish_sending();
-    ASSERT_TRUE(until_end(client));
-    EXPECT_FALSE(client.broken);
-    EXPECT_THAT(client.text, StartsWith("HTTP/1.1 413"));
-  }
-}
-
-TEST_F(HttpServerTest, AnExactlyFullBodyIsTaken) {
-  serve({.body_limit_bytes = 10});
-  Client client(port_);
-  client.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0123456789");
-  ASSERT_TRUE(until_text(client, "\"/a\"}"));
-}
-
-struct Malformed {
-  const char* name;
-  int status;
-  std::string bytes;
-};
-
-class MalformedRequest : public HttpServerTest, public testing::WithParamInterface<Malformed> {};
-
-TEST_P(MalformedRequest, IsRefusedAsJsonAndTheConnectionEnds) {
-  serve({.header_limit_bytes = 4096});
-  Client client(port_);
-  client.send(GetParam().bytes);
-  ASSERT_TRUE(until_end(client));
-  EXPECT_THAT(client.text, StartsWith("HTTP/1.1 " + std::to_string(GetParam().status)));
-  EXPECT_THAT(client.text, AllOf(HasSubstr("{\"error\":\""), HasSubstr("Connection: close")));
-  EXPECT_EQ(count(client.text, "HTTP/1.1 "), 1u);
-  EXPECT_TRUE(seen_.empty());
-}
-
-std::string post(std::string_view fields) {
-  return "POST / HTTP/1.1\r\nHost: x\r\n" + std::string(fields) + "\r\n";
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Http, MalformedRequest,
-    testing::Values(
-        Malformed{"Garbage", 400, "\x16\x03\x01\x02 TLS here\r\n\r\n"},
-        Malformed{"NoVersion", 400, "GET /\r\n\r\n"},  //
-        Malformed{"Http2Preface", 400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
-        Malformed{"UnknownVersion", 400, "GET / HTTP/1.7\r\nHost: x\r\n\r\n"},
-        Malformed{"NoHost", 400, "GET / HTTP/1.1\r\n\r\n"},
-        Malformed{"TwoHosts", 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"},
-        Malformed{"SpaceBeforeColon", 400, post("Content-Length : 3\r\n")},
-        Malformed{"NulInField", 400, post(std::string_view("X: a\0b\r\n", 8))},
-        Malformed{"BareLineFeed", 400, "GET / HTTP/1.1\nHost: x\n\n\r\n\r\n"},
-        Malformed{"ControlInTarget", 400, "GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n"},
-        Malformed{"SpaceInTarget", 400, "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n"},
-        Malformed{"NegativeLength", 400, post("Content-Length: -1\r\n")},
-        Malformed{"PlusLength", 400, post("Content-Length: +1\r\n")},
-        Malformed{"HexLength", 400, post("Content-Length: 0x10\r\n")},
-        Malformed{"HugeLength", 400, post("Content-Length: 99999999999999999999999\r\n")},
-        Malformed{"LargeLength", 413, post("Content-Length: 18446744073709551615\r\n")},
-        Malformed{"TwoLengths", 400, post("Content-Length: 1\r\nContent-Length: 2\r\n")},
-        Malformed{"LengthAndChunked", 400, post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n")},
-        Malformed{"ChunkedAndLength", 400, post("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n")},
-        Malformed{"Gzip", 501, post("Transfer-Encoding: gzip, chunked\r\n")},
-        Malformed{"ChunkedNotLast", 501, post("Transfer-Encoding: chunked, identity\r\n")},
-        Malformed{"ChunkedTwice", 400, post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n")},
-        Malformed{"ChunkedInHttp10", 501, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-        Malformed{"BadChunkSize", 400, post("Transfer-Encoding: chunked\r\n") + "xyz\r\n"},
-        Malformed{"EmptyChunkSize", 400, post("Transfer-Encoding: chunked\r\n") + "\r\n\r\n"},
-        Malformed{"HugeChunk", 413, post("Transfer-Encoding: chunked\r\n") + "ffffffffffffffff\r\n"},
-        Malformed{"OverflowingChunk", 400, post("Transfer-Encoding: chunked\r\n") + "fffffffffffffffff\r\n"},
-        Malformed{"ChunkWithoutEnd", 400, post("Transfer-Encoding: chunked\r\n") + "1\r\nabcdef\r\n"},
-        Malformed{"EndlessChunkExtension", 400, post("Transfer-Encoding: chunked\r\n") + "1;" + std::string(9000, 'x')},
-        Malformed{"EndlessTrailer", 400, post("Transfer-Encoding: chunked\r\n") + "0\r\nX: " + std::string(9000, 'x')},
-        Malformed{"EndlessRequestLine", 431, "GET /" + std::string(9000, 'x')},
-        Malformed{"LargeHeader", 431, post("X: " + std::string(9000, 'x') + "\r\n")},
-        Malformed{"ManyFields", 431,
-                  [] {
-                    std::string fields;
-                    for (int i = 0; i < 200; ++i) fields += "A: b\r\n";
-                    return post(fields);
-                  }()}),
-    [](const testing::TestParamInfo<Malformed>& info) { return info.param.name; });
-
 TEST_F(HttpServerTest, TellsTheHandlerThatItsClientHasGone) {
   serve();
   Client client(port_);
@@ -394,25 +180,6 @@ TEST_F(HttpServerTest, AHeaderValueCannotAddFields) {
   EXPECT_THAT(client.text, AllOf(HasSubstr("X-Good: yes\r\n"), Not(HasSubstr("Set-Cookie"))));
 }
 
-TEST_F(HttpServerTest, RefusesAHeaderThatNeverEnds) {
-  serve({.header_timeout = milliseconds(8)});
-  Client client(port_);
-  client.send("GET /a HTTP/1.1\r\nHost:");
-  ASSERT_TRUE(until(client, [&client] {
-    if (!client.at_end) client.send_some("x");  // a slow loris: a byte now and then does not keep it alive
-    return client.at_end;
-  }));
-  EXPECT_THAT(client.text, StartsWith("HTTP/1.1 408"));
-}
-
-TEST_F(HttpServerTest, RefusesABodyThatStalls) {
-  serve({.body_timeout = milliseconds(8)});
-  Client client(port_);
-  client.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
-  ASSERT_TRUE(until_end(client));
-  EXPECT_THAT(client.text, StartsWith("HTTP/1.1 408"));
-}
-
 TEST_F(HttpServerTest, ClosesIdleConnectionsSilently) {
   serve({.idle_timeout = milliseconds(8)});
   Client fresh(port_);
@@ -455,18 +222,6 @@ TEST_F(HttpServerTest, SendsLargeAnswersWhole) {
   calls_[0].exchange->respond({.body = body});
   ASSERT_TRUE(until(client, [&client, &body] { return client.text.size() > body.size(); }));
   EXPECT_TRUE(client.text.ends_with(body));
-}
-
-TEST_F(HttpServerTest, TurnsAwayConnectionsAboveTheLimit) {
-  serve({.connections_max = 1});
-  Client first(port_);
-  first.send(kGet);
-  ASSERT_TRUE(until_text(first, "}"));
-  Client second(port_);
-  ASSERT_TRUE(until_end(second));
-  EXPECT_THAT(second.text, AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("Content-Length: 32"),
-                                 EndsWith("{\"error\":\"too many connections\"}")));
-  EXPECT_EQ(server_->connections(), 1u);
 }
 
 TEST_F(HttpServerTest, StreamsPiecesAsTheyAreWritten) {

@@ -103,7 +103,7 @@ TEST(RespDecoder, KeepsUpWithALongStream) {
 
 TEST(EncodeCommand, IsBinarySafe) {
   EXPECT_EQ(encode_command({"SET", "k", std::string_view("a\r\n\0", 4)}),
-            std::string("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\na\r\n\0\r\n", 31));
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\na\r\n" + std::string(1, '\0') + "\r\n");
 }
 
 }  // namespace
