@@ -47,14 +47,18 @@ json mounts(const ContainerSpec& spec, const BundleContext& context) {
   list.push_back(mount_entry("/dev", "tmpfs", "tmpfs", {"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}));
   list.push_back(mount_entry("/dev/pts", "devpts", "devpts",
                              {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
-  list.push_back(mount_entry("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}));
+  // sysfs belongs to a network namespace: where the host's is used, it cannot be mounted, and is not missed.
+  if (spec.network != Network::host) {
+    list.push_back(mount_entry("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}));
+  }
   list.push_back(tmpfs_entry({"/dev/shm", "1777", spec.limits.shm_bytes, false}, spec));
   list.push_back(tmpfs_entry({"/tmp", "1777", spec.limits.tmp_bytes, false}, spec));
   list.push_back(tmpfs_entry({"/var/tmp", "1777", spec.limits.tmp_bytes, false}, spec));
   list.push_back(tmpfs_entry({"/run", "755", spec.limits.tmp_bytes, true}, spec));
   if (spec.home != "/") list.push_back(tmpfs_entry({spec.home, "700", spec.limits.tmp_bytes, true}, spec));
   for (const auto& bind : context.binds) {
-    list.push_back(mount_entry(bind.target, "bind", bind.source.string(), {"rbind", "ro", "nosuid", "nodev"}));
+    const char* access = bind.access == Access::read_only ? "ro" : "rw";
+    list.push_back(mount_entry(bind.target, "bind", bind.source.string(), {"rbind", access, "nosuid", "nodev"}));
   }
   return list;
 }
@@ -115,8 +119,8 @@ json id_mapping(const IdMap& ids) {
 
 json linux_part(const ContainerSpec& spec, const BundleContext& context) {
   json namespaces = json::array();
-  for (const char* type : {"user", "pid", "ipc", "uts", "mount", "cgroup", "network"})
-    namespaces.push_back({{"type", type}});
+  for (const char* type : {"user", "pid", "ipc", "uts", "mount", "cgroup"}) namespaces.push_back({{"type", type}});
+  if (spec.network != Network::host) namespaces.push_back({{"type", "network"}});
   return {{"uidMappings", id_mapping(spec.ids)},
           {"gidMappings", id_mapping(spec.ids)},
           {"namespaces", std::move(namespaces)},
@@ -160,7 +164,10 @@ Result<> validate(const ContainerSpec& spec) {
     return refuse("a limit is zero");
   if (!clean_absolute(spec.home) || !clean_absolute(spec.cwd))
     return refuse("home and cwd must be absolute, without \"..\"");
+  if (spec.network == Network::host && !spec.writable) return refuse("only a build may use the host's network");
   for (const auto& bind : spec.binds) {
+    if (bind.access == Access::read_write && (!spec.writable || bind.tree))
+      return refuse("only a build may write to the host folder bound at " + bind.target);
     if (!clean_absolute(bind.target) || bind.target == "/") return refuse("bad mount target " + bind.target);
   }
   return {};

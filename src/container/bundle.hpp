@@ -13,6 +13,7 @@ namespace hearth::container {
 struct PreparedBind {
   std::filesystem::path source;
   std::string target;
+  Access access = Access::read_only;
 };
 
 /// What of the machine a bundle depends on.

@@ -190,6 +190,11 @@ Result<> ContainerRuntime::State::prepare_network(const ContainerSpec& spec, Bun
     hosts = "127.0.0.1\tlocalhost\n" + lease.address + "\t" + spec.hostname + "\n";
     files.push_back({"/etc/resolv.conf", std::move(resolv_conf)});
   }
+  if (spec.network == Network::host) {
+    if (auto known = read_file("/etc/hosts")) hosts = std::move(*known);
+    TRY(auto resolv_conf, read_file("/etc/resolv.conf"));
+    files.push_back({"/etc/resolv.conf", std::move(resolv_conf)});
+  }
   files.push_back({"/etc/hosts", std::move(hosts)});
   return {};
 }

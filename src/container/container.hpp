@@ -20,7 +20,11 @@
 
 namespace hearth::container {
 
-enum class Network { none, nat };  // none: an own empty namespace with loopback only
+enum class Network {
+  none,  // an own empty namespace with loopback only
+  nat,   // an own namespace, NAT to the outside
+  host,  // the host's: build containers only, which must reach whatever package index the host reaches
+};
 
 struct ResourceLimits {
   double cpus = 1.0;
@@ -31,11 +35,12 @@ struct ResourceLimits {
   uint64_t open_files = 65536;
 };
 
-/// A host path, or a path inside a detached mount (an artifact's layer), shown read-only inside.
+/// A host path, or a path inside a detached mount (an artifact's layer), shown inside.
 struct BindMount {
-  std::string target;            // absolute, inside
-  std::filesystem::path source;  // host path; or, when `tree` is set, relative to its root (empty: the root)
-  UniqueFd tree;                 // detached mount with ids as in the image; not id-mapped yet
+  std::string target;                 // absolute, inside
+  std::filesystem::path source;       // host path; or, when `tree` is set, relative to its root (empty: the root)
+  UniqueFd tree;                      // detached mount with ids as in the image; not id-mapped yet
+  Access access = Access::read_only;  // read_write: host folders of builds only; ids on disk are as inside
 };
 
 /// Linux capabilities by OCI name ("CAP_CHOWN"). A replica has none.

@@ -175,12 +175,12 @@ Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<Ow
     if (bind.tree) {
       TRY(mount, subtree(std::move(bind.tree), bind.source, spec));
     } else {
-      TRY(mount, clone_for_bind(bind.source, spec.ids));
+      TRY(mount, clone_for_bind(bind.source, spec.ids, bind.access));
     }
     TRY(const auto type, type_of(mount.get(), bind.target));
     TRY(auto at, attach_numbered(mount.get(), binds.size(), directory));
     targets.emplace_back(bind.target, type);
-    binds.push_back({std::move(at), bind.target});
+    binds.push_back({std::move(at), bind.target, bind.access});
   }
   TRY(const auto root, make_root(spec, targets, directory));
   TRY_VOID(attach_mount(root.get(), directory / "rootfs"));

@@ -263,12 +263,14 @@ Result<UniqueFd> stack_layers_writable(std::vector<UniqueFd> layers, const Writa
   return as_mapped_root(*options.id_map, [&stack, &options] { return mount_overlay(stack, options); });
 }
 
-Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map) {
+Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map,
+                                Access access) {
   UniqueFd clone(::open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!clone) return fail_errno("bind " + source.string(), errno);
   TRY(auto user_namespace, user_namespace_of(StackOptions{.id_map = id_map}));
-  TRY_VOID(set_attributes(clone.get(), attributes(Devices::hidden) | MOUNT_ATTR_RDONLY, pointer(user_namespace),
-                          "bind " + source.string()));
+  const auto write = access == Access::read_only ? MOUNT_ATTR_RDONLY : 0;
+  TRY_VOID(set_attributes(clone.get(), attributes(Devices::hidden) | static_cast<uint64_t>(write),
+                          pointer(user_namespace), "bind " + source.string()));
   return clone;
 }
 

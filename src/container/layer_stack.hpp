@@ -55,8 +55,11 @@ Result<UniqueFd> stack_layers(std::vector<UniqueFd> layers, const StackOptions& 
 Result<UniqueFd> stack_layers_writable(std::vector<UniqueFd> layers, const WritableLayer& writable,
                                        const StackOptions& options = {});
 
-/// A detached read-only, nodev, nosuid clone of a host file or folder, optionally id-mapped: what is bound into a jail.
-Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map);
+enum class Access { read_only, read_write };
+
+/// A detached nodev, nosuid clone of a host file or folder, optionally id-mapped: what is bound into a jail.
+Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map,
+                                Access access = Access::read_only);
 
 /// Attaches a detached mount at an existing directory (or file, for a file's mount). The descriptor stays valid.
 Result<> attach_mount(int mount_fd, const std::filesystem::path& at);
