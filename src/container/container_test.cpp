@@ -241,6 +241,46 @@ TEST_F(Jail, IdInUseIsRefusedAndTheRunningOneUntouched) {
   EXPECT_TRUE(is_running(container));
 }
 
+// ---- Build containers ----------------------------------------------------------------------------------------
+
+TEST_F(Jail, BuildContainerWritesALayerAsRootOfItsOwn) {
+  const auto build = folder.path() / "build";
+  std::filesystem::create_directories(build / "upper");
+  std::filesystem::create_directories(build / "work");
+  auto what = spec(
+      "set -e; mkdir -p /opt/packages; echo numbers > /opt/packages/numpy; busybox chown 5:6 /opt/packages/numpy; "
+      "busybox chmod 4755 /opt/packages/numpy; busybox rm /data/of-model; echo more >> /data/of-root; touch "
+      "/tmp/scratch; "
+      "stat -c %u /data/of-root; if mount -t tmpfs x /mnt 2>/dev/null; then echo mounted; fi");
+  what.uid = 0;
+  what.gid = 0;
+  what.capabilities = build_capabilities();
+  what.writable = WritableLayer{.upper = build / "upper", .work = build / "work"};
+  const auto outcome = run(std::move(what));
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(outcome.output, "0\n");
+  struct stat status{};
+  ASSERT_EQ(::lstat((build / "upper/opt/packages/numpy").c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, 5U);
+  EXPECT_EQ(status.st_gid, 6U);
+  EXPECT_EQ(status.st_mode & 07777, 04755U);
+  ASSERT_EQ(::lstat((build / "upper/data/of-model").c_str(), &status), 0);
+  EXPECT_TRUE(S_ISCHR(status.st_mode));
+  EXPECT_EQ(must(read_file(build / "upper/data/of-root")), "root's\nmore\n");
+  EXPECT_EQ(must(read_file(folder.path() / "root/data/of-root")), "root's\n");
+  for (const char* scratch : {"tmp", "etc", "hearth", "run"}) {
+    EXPECT_FALSE(std::filesystem::exists(build / "upper" / scratch)) << scratch << " got into the layer";
+  }
+}
+
+TEST_F(Jail, RunIsEndedByItsDeadline) {
+  const auto result =
+      runtime->run(spec("sleep 1000"), [](std::string_view) {}, Deadline::after(mono_now(), seconds(1)));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::deadline_exceeded);
+  EXPECT_EQ(must(runtime->list()).size(), 0U);
+}
+
 TEST_F(Jail, ExitCodeComesBack) {
   EXPECT_EQ(run(spec("exit 42")).code, 42);
 }
