@@ -50,7 +50,8 @@ std::string run_shell(const std::string& script) {
 /// Until somebody listens on the TCP port in the network namespace of the process.
 void wait_for_listener(pid_t pid, const std::string& port_in_hex) {
   const auto deadline = Deadline::after(mono_now(), seconds(10));
-  while (!must(read_file("/proc/" + std::to_string(pid) + "/net/tcp")).contains(":" + port_in_hex + " ")) {
+  const std::string net = "/proc/" + std::to_string(pid) + "/net/";
+  while (!(must(read_file(net + "tcp")) + must(read_file(net + "tcp6"))).contains(":" + port_in_hex + " ")) {
     if (deadline.passed(mono_now())) throw std::runtime_error("nobody listens on port 0x" + port_in_hex);
     std::this_thread::sleep_for(milliseconds(10));
   }

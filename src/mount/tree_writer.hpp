@@ -10,7 +10,6 @@
 #include <span>
 #include <stop_token>
 #include <string_view>
-#include <vector>
 
 namespace hearth::mount {
 
@@ -30,9 +29,5 @@ struct TreeWriteOptions {
 /// Errors: exhausted (disk full, too many links), corrupt (from the source), denied (not root), cancelled.
 Result<> write_tree(const image::LayerIndex& index, const ChunkSource& source, int root,
                     const TreeWriteOptions& options);
-
-/// Compares a directory with the index, entry by entry, content included. Returns what differs, one line each, at most
-/// `limit` lines; empty means equal. For tests and `image verify`.
-Result<std::vector<std::string>> compare_tree(const image::LayerIndex& index, int root, size_t limit = 20);
 
 }  // namespace hearth::mount
