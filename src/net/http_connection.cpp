@@ -113,13 +113,22 @@ bool HttpConnection::process_one(std::string_view& bytes) {
       continue_sent_ = true;
       out_.tail().append("HTTP/1.1 100 Continue\r\n\r\n");
     }
+    count_body(parser_.body_bytes());
+    if (server_.receiving_bytes > server_.options.receiving_limit_bytes)
+      refuse(http_error(503, "too many large requests are being received; try again later"));
     return false;
   }
   dispatch();
   return true;
 }
 
+void HttpConnection::count_body(size_t bytes) {
+  server_.receiving_bytes += bytes - counted_bytes_;
+  counted_bytes_ = bytes;
+}
+
 void HttpConnection::dispatch() {
+  count_body(0);
   continue_sent_ = false;
   http_1_0_ = parser_.is_http_1_0();
   ending_ = parser_.keep_alive() ? Ending::keep_alive : Ending::close;
@@ -134,6 +143,7 @@ void HttpConnection::dispatch() {
 
 // A request that never reaches the handler.
 void HttpConnection::refuse(HttpResponse response) {
+  count_body(0);
   head_request_ = false;
   ending_ = Ending::linger;
   phase_ = Phase::handling;
@@ -304,6 +314,7 @@ void HttpConnection::drop() {
   watch_.cancel();
   fd_.reset();
   out_.clear();
+  count_body(0);
   if (HttpExchange* exchange = std::exchange(exchange_, nullptr)) {
     exchange->connection_ = nullptr;
     exchange->on_drained_ = nullptr;

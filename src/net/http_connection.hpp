@@ -27,6 +27,7 @@ struct HttpServer::State {
   bool draining = false;
   std::string date;  // "Date: …\r\n", made once a second
   MonoTime date_until;
+  size_t receiving_bytes = 0;  // bodies of which a part has arrived
 
   State(EventLoop& l, UniqueFd fd, HttpServerOptions o, HttpHandler h);
   void accept_some();
@@ -70,6 +71,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void process(std::string_view bytes);
   bool process_one(std::string_view& bytes);
   void dispatch();
+  void count_body(size_t bytes);
   void refuse(HttpResponse response);
   void decide_ending();
   void append_head(const HttpResponse& response, std::optional<size_t> length);
@@ -87,7 +89,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   HttpParser parser_;
   HttpExchange* exchange_ = nullptr;
   OutputQueue out_;
-  std::string input_;  // received, not yet parsed
+  std::string input_;         // received, not yet parsed
+  size_t counted_bytes_ = 0;  // our part of the server's receiving_bytes
   std::optional<MonoTime> deadline_;
   std::optional<MonoTime> header_deadline_;
   Phase phase_ = Phase::reading;

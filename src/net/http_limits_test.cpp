@@ -57,6 +57,27 @@ TEST_F(HttpLimitsTest, AClientThatSendsABodyOverTheLimitAnywayReadsTheAnswer) {
   }
 }
 
+TEST_F(HttpLimitsTest, TheMemoryOfAllUnfinishedBodiesIsBounded) {
+  serve({.receiving_limit_bytes = 1000});
+  std::string head = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 700\r\n\r\n";
+  Client first(port_);
+  first.send(head + std::string(600, 'x'));
+  turn();
+  Client second(port_);
+  second.send(head + std::string(600, 'x'));
+  ASSERT_TRUE(until_end(second));
+  EXPECT_THAT(second.text, StartsWith("HTTP/1.1 503"));
+  first.send(std::string(100, 'x'));
+  ASSERT_TRUE(until_text(first, "\"/a\"}"));
+  for (int i = 0; i < 3; ++i) {  // what was finished or refused counts no more
+    Client next(port_);
+    next.send(head + std::string(600, 'x'));
+    turn();
+    next.send(std::string(100, 'x'));
+    ASSERT_TRUE(until_text(next, "\"/a\"}"));
+  }
+}
+
 TEST_F(HttpLimitsTest, AnExactlyFullBodyIsTaken) {
   serve({.body_limit_bytes = 10});
   Client client(port_);

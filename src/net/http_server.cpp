@@ -95,7 +95,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(EventLoop& loop, UniqueFd 
     return fail(ErrorCode::invalid_argument,
                 "descriptor " + std::to_string(listening.get()) + " is not a listening socket");
   set_non_blocking(listening.get());
-  set_no_delay(listening.get());  // accepted sockets inherit it
+  set_close_on_exec(listening.get());  // an adopted one was inherited
+  set_no_delay(listening.get());       // accepted sockets inherit it
   auto state = std::make_unique<State>(loop, std::move(listening), options, std::move(handler));
   State* raw = state.get();
   state->watch = loop.watch(raw->listening.get(), {.readable = true}, [raw](Readiness) { raw->accept_some(); });

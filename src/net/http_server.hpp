@@ -64,13 +64,14 @@ class HttpExchange {
 using HttpHandler = std::function<void(HttpRequest&&, std::shared_ptr<HttpExchange>)>;
 
 struct HttpServerOptions {
-  uint32_t header_limit_bytes = 32 * 1024;         // request line and fields; beyond it 431
-  uint64_t body_limit_bytes = uint64_t{64} << 20;  // beyond it 413
-  uint32_t connections_max = 16 * 1024;            // beyond it 503 and close
-  Duration idle_timeout = seconds(75);             // between requests
-  Duration header_timeout = seconds(10);           // from the first byte of a request to the end of its header
-  Duration body_timeout = seconds(30);             // without any byte of the body
-  Duration write_timeout = seconds(30);            // without the client taking any byte of the answer
+  uint32_t header_limit_bytes = 32 * 1024;             // request line and fields; beyond it 431
+  uint64_t body_limit_bytes = uint64_t{64} << 20;      // beyond it 413
+  uint64_t receiving_limit_bytes = uint64_t{1} << 30;  // of all bodies that are being received; beyond it 503
+  uint32_t connections_max = 16 * 1024;                // beyond it 503 and close
+  Duration idle_timeout = seconds(75);                 // between requests
+  Duration header_timeout = seconds(10);               // from the first byte of a request to the end of its header
+  Duration body_timeout = seconds(30);                 // without any byte of the body
+  Duration write_timeout = seconds(30);                // without the client taking any byte of the answer
 };
 
 class HttpServer {

@@ -33,6 +33,7 @@ class SocketAddress {
 };
 
 void set_non_blocking(int fd);
+void set_close_on_exec(int fd);
 void set_no_delay(int fd);
 
 /// accept failed for lack of descriptors or memory: the connection stays in the queue, so try again after a while.

@@ -70,6 +70,17 @@ TEST_F(RedisConnectionTest, CommandsAreAwaitedAndBinarySafe) {
   EXPECT_EQ(got, value);
 }
 
+TEST_F(RedisConnectionTest, ReachesAServerByItsName) {
+  std::string address = net::local_address(net::listen_tcp("127.0.0.1:0").value().get()).value();
+  std::string port = address.substr(address.rfind(':') + 1);
+  server_.start({"--port", port, "--bind", "127.0.0.1", "-::1"});
+  RedisOptions chosen = options();
+  chosen.address = "localhost:" + port;
+  connect(chosen);
+  ASSERT_TRUE(until_up());
+  EXPECT_EQ(ask({"ECHO", "hello"})->text, "hello");
+}
+
 TEST_F(RedisConnectionTest, PipelinedCommandsAreAnsweredInOrder) {
   server_.start();
   connect(options());
