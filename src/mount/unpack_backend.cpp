@@ -303,7 +303,7 @@ Result<std::unique_ptr<UnpackBackend>> UnpackBackend::open(fs::path dir, std::sh
   state->dir = std::move(dir);
   state->store = std::move(store);
   state->boot = boot_id();
-  std::unique_ptr<UnpackBackend> backend(new UnpackBackend(std::move(state)));
+  auto backend = std::make_unique<UnpackBackend>(std::move(state));
   TRY_VOID(backend->state_->clear_leftovers());
   return backend;
 }

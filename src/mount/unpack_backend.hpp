@@ -31,8 +31,10 @@ class UnpackBackend final : public LayerBackend {
 
  private:
   struct State;
-  explicit UnpackBackend(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
+
+ public:
+  explicit UnpackBackend(std::unique_ptr<State> state);  // for open() alone
 };
 
 }  // namespace hearth::mount
