@@ -1,4 +1,5 @@
 // hearth image import|ls|inspect: images by name.
+#include "app/image_command.hpp"
 #include "app/remote.hpp"
 #include "base/quantity.hpp"
 #include "client/folder.hpp"
@@ -144,6 +145,7 @@ void add_image(CLI::App& parent) {
   inspect->add_option("name", options->name, "Image")->required();
   add_remote_options(*inspect, options->remote);
   on_run(*inspect, [options] { return finish(inspect_image(*options)); });
+  add_image_mount(*image);
 }
 
 const Registration kRegistered("image", add_image);

@@ -1,0 +1,11 @@
+// `hearth image`: image.cpp speaks to the API; image_mount.cpp adds what is done on this machine.
+#pragma once
+
+#include "app/subcommand.hpp"
+
+namespace hearth::app {
+
+/// Adds `mount` and `umount`.
+void add_image_mount(CLI::App& image);
+
+}  // namespace hearth::app
