@@ -122,6 +122,7 @@ int start_detached(const UpOptions& options, const Layout& layout) {
 }
 
 int run_in_foreground(const UpOptions& options) {
+  log_configure("supervisor", LogLevel::warning);
   const auto ready = [&options](const Announcement& announcement) { show(options, announcement); };
   const auto served = run_machine(options.machine, {show_progress, ready});
   return served ? kDone : report(served.error());

@@ -7,7 +7,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 set(HEARTH_SANITIZER "" CACHE STRING "Empty, or a -fsanitize= list such as address,undefined or thread")
 option(HEARTH_WERROR "Treat warnings as errors" ON)
-option(HEARTH_FUZZ "Build the fuzzers (libFuzzer)" OFF)
+option(HEARTH_FUZZ "Build the fuzzers too (libFuzzer); unit tests and fuzzers share their libraries" OFF)
 
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 19)
   message(FATAL_ERROR "Hearth builds with clang 19 (Debian package clang-19); use './dev build' or a CMake preset")

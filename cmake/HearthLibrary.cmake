@@ -21,7 +21,7 @@ function(hearth_library name)
     target_link_libraries(hearth_${name} INTERFACE hearth_options ${arg_DEPS} ${arg_LINK})
   endif()
 
-  if(tests AND NOT HEARTH_FUZZ)
+  if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE hearth_${name} ${arg_LINK} ${arg_TEST_LINK} GTest::gmock GTest::gtest_main)
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120 LABELS unit)

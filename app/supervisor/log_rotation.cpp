@@ -30,13 +30,13 @@ Result<> rotate_log(const std::filesystem::path& log, const RotationLimits& limi
   return {};
 }
 
-std::string log_tail(const std::filesystem::path& log, size_t lines) {
+std::string log_tail(const std::filesystem::path& log, size_t lines, uint64_t from_bytes) {
   constexpr uintmax_t kTailBytes = 16 * 1024;
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(log, error);
   auto fd = open_file(log, 0);
-  if (error || !fd) return "";
-  std::string text(std::min(size, kTailBytes), '\0');
+  if (error || !fd || size <= from_bytes) return "";
+  std::string text(std::min(size - from_bytes, kTailBytes), '\0');
   const ssize_t got = ::pread(fd->get(), text.data(), text.size(), static_cast<off_t>(size - text.size()));
   text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
   while (text.ends_with('\n')) text.pop_back();

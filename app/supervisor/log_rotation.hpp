@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace hearth::supervisor {
 
@@ -17,7 +18,7 @@ struct RotationLimits {
 /// need not know; lines written in between may be lost.
 Result<> rotate_log(const std::filesystem::path& log, const RotationLimits& limits = {});
 
-/// The last lines of a log, for an error message.
-std::string log_tail(const std::filesystem::path& log, size_t lines);
+/// The last lines of a log, for an error message; nothing of what stood before `from_bytes`.
+std::string log_tail(const std::filesystem::path& log, size_t lines, uint64_t from_bytes = 0);
 
 }  // namespace hearth::supervisor

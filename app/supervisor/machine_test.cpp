@@ -133,6 +133,7 @@ TEST(LogRotation, TailGivesTheLastLines) {
   ASSERT_TRUE(write_file_atomic(log, "a\nb\nc\n"));
   EXPECT_EQ(log_tail(log, 2), "b\nc");
   EXPECT_EQ(log_tail(log, 9), "a\nb\nc");
+  EXPECT_EQ(log_tail(log, 9, 4), "c");
   EXPECT_EQ(log_tail(temp.path / "none", 2), "");
 }
 

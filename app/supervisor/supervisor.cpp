@@ -101,6 +101,9 @@ Result<> Supervisor::step(MonoTime now) {
 Result<> Supervisor::start_due(Slot& slot, MonoTime now) {
   if (!announced_ && options_.on_progress) options_.on_progress("starting " + slot.role.name);
   slot.backoff.on_start(now);
+  std::error_code no_log;
+  const uintmax_t log_size = std::filesystem::file_size(slot.role.launch.log, no_log);
+  slot.log_start = no_log ? 0 : log_size;
   auto process = launch(slot.role.launch);
   if (!process) {
     if (!slot.ever_ready) return Unexpected(process.error());
@@ -123,7 +126,7 @@ Result<> Supervisor::on_death(Slot& slot, MonoTime now) {
   slot.ready = false;
   slot.start_at = slot.backoff.on_death(now);
   if (slot.ever_ready) return {};
-  const std::string last = log_tail(slot.role.launch.log, 3);
+  const std::string last = log_tail(slot.role.launch.log, 3, slot.log_start);
   return fail(ErrorCode::unavailable, slot.role.name + " stopped while starting (" + how + "); the end of " +
                                           slot.role.launch.log.string() + ":\n" + last);
 }

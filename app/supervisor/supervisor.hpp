@@ -53,6 +53,7 @@ class Supervisor {
     policy::RestartBackoff backoff{};
     MonoTime start_at{};
     int64_t started_us = 0;
+    uint64_t log_start = 0;  // where its log stood then
     bool ready = false;
     bool ever_ready = false;
   };

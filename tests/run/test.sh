@@ -1,62 +1,136 @@
 #!/usr/bin/env bash
 # ./dev test: every test there is. Ends with the single line "N passed, N failed"; exit status 0 when none failed.
+# TEST_PARTS picks some of: unit python style asan fuzz tsan lint. Full logs stay in build/test-logs/.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
-export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 INSTALL_TEST=1
+
+# Libraries with threads or event loops: what ThreadSanitizer can say something about.
+THREADED=(base net redis fleet blob record holder client mount router node control)
 
 passed=0
 failed=0
-say() { printf '\033[1m== %s\033[0m\n' "$*"; }
-
-# count_ctest FILE: adds the totals of a ctest log.
-count_ctest() {
-  local total bad
-  bad=$(sed -nE 's/.* ([0-9]+) tests? failed out of ([0-9]+).*/\1/p' "$1" | tail -1)
-  total=$(sed -nE 's/.* ([0-9]+) tests? failed out of ([0-9]+).*/\2/p' "$1" | tail -1)
-  if [ -z "$total" ]; then failed=$((failed + 1)); return; fi
-  passed=$((passed + total - bad))
-  failed=$((failed + bad))
-}
-
-# count_pytest FILE: adds the numbers of the last summary line; errors are failures.
-count_pytest() {
-  local line good bad broken
-  line=$(grep -E '(passed|failed|error)' "$1" | tail -1)
-  good=$(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<< "$line")
-  bad=$(sed -nE 's/.*\b([0-9]+) failed.*/\1/p' <<< "$line")
-  broken=$(sed -nE 's/.*\b([0-9]+) errors?.*/\1/p' <<< "$line")
-  if [ -z "$good$bad$broken" ]; then failed=$((failed + 1)); return; fi
-  passed=$((passed + ${good:-0}))
-  failed=$((failed + ${bad:-0} + ${broken:-0}))
-}
+started=$SECONDS
+say() { printf '\033[1m== %s (%d min)\033[0m\n' "$*" $(((SECONDS - started) / 60)); }
+wants() { [ -z "${TEST_PARTS:-}" ] || [[ " $TEST_PARTS " == *" $1 "* ]]; }
 
 finish() {
   echo "$passed passed, $failed failed"
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
   exit
 }
+fail() {
+  echo "FAILED: $*"
+  failed=$((failed + 1))
+}
+# one NAME COMMAND…: a step that counts as one test.
+one() {
+  local name=$1
+  shift
+  if "$@" > "$logs/$name" 2>&1; then
+    passed=$((passed + 1))
+  else
+    tail -50 "$logs/$name"
+    fail "$name"
+  fi
+}
 
-logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
+# build PRESET [TARGET…]
+build() {
+  local preset=$1
+  shift
+  { cmake --preset "$preset" && cmake --build --preset "$preset" -- "$@"; } > "$logs/build-$preset" 2>&1 && return
+  grep -E 'error|FAILED' -A5 "$logs/build-$preset" | head -60
+  fail "build of preset $preset"
+  return 1
+}
 
-./dev build || { failed=$((failed + 1)); finish; }
+# count_ctest NAME FOLDER [CTEST OPTION…]: runs the unit tests there and adds their numbers.
+count_ctest() {
+  local name=$1 folder=$2 line total bad
+  shift 2
+  ctest --test-dir "$folder" --output-on-failure -j2 "$@" > "$logs/$name" 2>&1
+  line=$(grep -E 'tests? failed out of [0-9]+|tests passed, ' "$logs/$name" | tail -1)
+  bad=$(sed -nE 's/.*[ ,]([0-9]+) tests? failed out of.*/\1/p' <<< "$line")
+  total=$(sed -nE 's/.*failed out of ([0-9]+).*/\1/p' <<< "$line")
+  if [ -z "$total" ]; then tail -30 "$logs/$name"; fail "$name did not run"; return; fi
+  [ "$bad" -eq 0 ] || sed -n '/^The following tests FAILED/,$p;/\[  FAILED  \]/p;/Failure$/,/^$/p' "$logs/$name" | head -150
+  echo "$name: $((total - bad)) passed, $bad failed"
+  passed=$((passed + total - bad))
+  failed=$((failed + bad))
+}
 
-say "unit tests"
-cmake --build --preset release > "$logs/build" 2>&1 || { tail -50 "$logs/build"; failed=$((failed + 1)); finish; }
-ctest --test-dir build --output-on-failure -j2 2>&1 | tee "$logs/ctest"
-count_ctest "$logs/ctest"
+# count_pytest FOLDER
+count_pytest() {
+  local folder=$1 log status line good bad broken
+  log=$logs/pytest-${folder//\//-}
+  build/venv/bin/pytest -q --durations=5 "$folder" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  [ "$status" -eq 5 ] && return  # no tests in it
+  line=$(grep -E '^[0-9]+ (passed|failed|error|skipped)|^=+ .*(passed|failed|error)' "$log" | tail -1)
+  good=$(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<< "$line")
+  bad=$(sed -nE 's/.*\b([0-9]+) failed.*/\1/p' <<< "$line")
+  broken=$(sed -nE 's/.*\b([0-9]+) errors?.*/\1/p' <<< "$line")
+  passed=$((passed + ${good:-0}))
+  failed=$((failed + ${bad:-0} + ${broken:-0}))
+  [ "$status" -eq 0 ] || [ -n "$bad$broken" ] || fail "$folder: pytest ended with status $status"
+}
 
-say "Python tests"
-if [ ! -x build/venv/bin/pytest ]; then
-  python3 -m venv build/venv && build/venv/bin/pip install --quiet --disable-pip-version-check pytest numpy pandas
+prepare_python() {
+  [ -x build/venv/bin/python ] || python3 -m venv build/venv
+  cmp -s tests/requirements.txt build/venv/requirements.txt ||
+    { build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt &&
+      cp tests/requirements.txt build/venv/requirements.txt; }
+}
+
+logs=$root/build/test-logs
+mkdir -p "$logs"
+if ! ./dev setup; then fail "setup"; finish; fi
+
+say "build"
+build release || finish
+
+if wants unit; then
+  say "unit tests"
+  count_ctest unit build
 fi
-folders=()
-for folder in tests/style runner sdk/python tests/e2e tests/chaos; do [ -d "$folder" ] && folders+=("$folder"); done
-for folder in "${folders[@]}"; do
-  say "$folder"
-  build/venv/bin/pytest -q "$folder" 2>&1 | tee "$logs/pytest"
-  [ "${PIPESTATUS[0]}" -eq 5 ] || count_pytest "$logs/pytest"  # 5: no tests collected
-done
+
+say "Python"
+one python-environment prepare_python
+wants style && [ -d tests/style ] && count_pytest tests/style
+if wants python; then
+  for folder in runner sdk/python tests/e2e tests/chaos; do
+    [ -d "$folder" ] || continue
+    say "$folder"
+    count_pytest "$folder"
+  done
+fi
+
+if wants lint; then
+  say "format and lint"
+  one lint bash tests/run/lint.sh
+fi
+
+if wants asan; then
+  say "unit tests with AddressSanitizer and UndefinedBehaviorSanitizer"
+  build asan && ASAN_OPTIONS=detect_stack_use_after_return=1 count_ctest asan build/asan
+fi
+
+if wants fuzz; then
+  say "a short run of every fuzzer"
+  FUZZ_SECONDS=${FUZZ_SECONDS:-5} bash tests/run/fuzz.sh > "$logs/fuzz" 2>&1 || true
+  grep -E '^fuzz ' "$logs/fuzz" || tail -30 "$logs/fuzz"
+  passed=$((passed + $(grep -cE '^fuzz \w+: passed' "$logs/fuzz")))
+  failed=$((failed + $(grep -cE '^fuzz \w+: failed' "$logs/fuzz")))
+  grep -qE '^fuzz \w+: ' "$logs/fuzz" || fail "fuzzers did not run"
+fi
+
+if wants tsan; then
+  say "unit tests of threaded libraries with ThreadSanitizer"
+  targets=()
+  for name in "${THREADED[@]}"; do compgen -G "src/$name/*_test.cpp" > /dev/null && targets+=("${name}_test"); done
+  build tsan "${targets[@]}" && count_ctest tsan build/tsan -R "^($(IFS='|'; echo "${THREADED[*]}"))\."
+fi
 
 finish
