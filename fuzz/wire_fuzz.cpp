@@ -66,7 +66,7 @@ void check(const Frame& frame) {
       for (const IdEntry& entry : Entries<IdEntry>(frame)) (void)entry.id;
       break;
     case FrameType::progress: {
-      size_t bytes = frame.header.count * ProgressEntry::wire_bytes;
+      size_t bytes = frame.header.count * ProgressEntry::kWireBytes;
       for (const Progress& entry : Entries<Progress>(frame)) bytes += entry.payload.size();
       require(bytes == frame.body.size());
       break;

@@ -202,7 +202,7 @@ void NodeLink::attach() {
   if (ids.empty() && last_result_ == 0) return;
   size_t from = 0;
   do {
-    const size_t count = std::min(ids.size() - from, wire::max_entries);
+    const size_t count = std::min(ids.size() - from, wire::kMaxEntries);
     wire::append_attach(
         out_, last_result_,
         {ids.begin() + static_cast<ptrdiff_t>(from), ids.begin() + static_cast<ptrdiff_t>(from + count)});

@@ -65,7 +65,7 @@ class Entries<T>::Iterator {
  public:
   explicit Iterator(const Frame& frame)
       : entry_(frame.body.data()),
-        payloads_(frame.body.substr(frame.header.count * T::wire_bytes)),
+        payloads_(frame.body.substr(frame.header.count * T::kWireBytes)),
         left_(frame.header.count),
         seq_(frame.header.seq) {
     read();
@@ -73,7 +73,7 @@ class Entries<T>::Iterator {
   const T& operator*() const { return value_; }
   const T* operator->() const { return &value_; }
   Iterator& operator++() {
-    entry_ += T::wire_bytes;
+    entry_ += T::kWireBytes;
     --left_;
     ++seq_;
     read();

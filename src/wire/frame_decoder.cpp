@@ -9,7 +9,7 @@
 namespace hearth::wire {
 namespace {
 
-constexpr size_t keep_bytes = size_t{1} << 20;  // an empty buffer larger than this is given back
+constexpr size_t kKeepBytes = size_t{1} << 20;  // an empty buffer larger than this is given back
 
 Unexpected corrupt(const Frame& frame, std::string_view what) {
   return fail(ErrorCode::corrupt, "wire: " + std::string(to_string(frame.type())) + " frame of " +
@@ -43,14 +43,14 @@ Result<> check_enum(const Frame& frame, size_t entry_bytes, size_t offset, uint8
 }
 
 Result<> check_requests(const Frame& frame) {
-  TRY_VOID(check_entries(frame, {RequestEntry::wire_bytes, {12}, 1}));
-  return check_enum(frame, RequestEntry::wire_bytes, 20, static_cast<uint8_t>(RequestKind::call));
+  TRY_VOID(check_entries(frame, {RequestEntry::kWireBytes, {12}, 1}));
+  return check_enum(frame, RequestEntry::kWireBytes, 20, static_cast<uint8_t>(RequestKind::call));
 }
 
 Result<> check_results(const Frame& frame) {
-  TRY_VOID(check_entries(frame, {ResultEntry::wire_bytes, {12, 16, 20}, 3}));
+  TRY_VOID(check_entries(frame, {ResultEntry::kWireBytes, {12, 16, 20}, 3}));
   if (frame.header.count > 0 && frame.header.seq == 0) return corrupt(frame, "result sequence numbers start at 1");
-  return check_enum(frame, ResultEntry::wire_bytes, 8, status_last);
+  return check_enum(frame, ResultEntry::kWireBytes, 8, kStatusLast);
 }
 
 bool is_known(FrameType type) {
@@ -66,12 +66,12 @@ Result<> check_frame(const Frame& frame) {
     case FrameType::results:
       return check_results(frame);
     case FrameType::credits:
-      return check_entries(frame, {CreditEntry::wire_bytes, {}, 0});
+      return check_entries(frame, {CreditEntry::kWireBytes, {}, 0});
     case FrameType::cancel:
     case FrameType::attach:
-      return check_entries(frame, {IdEntry::wire_bytes, {}, 0});
+      return check_entries(frame, {IdEntry::kWireBytes, {}, 0});
     case FrameType::progress:
-      return check_entries(frame, {ProgressEntry::wire_bytes, {8}, 1});
+      return check_entries(frame, {ProgressEntry::kWireBytes, {8}, 1});
     case FrameType::ack:
     case FrameType::ping:
     case FrameType::pong:
@@ -90,7 +90,7 @@ Result<> check_frame(const Frame& frame) {
 std::span<char> FrameDecoder::prepare(size_t at_least) {
   if (begin_ == end_) {
     begin_ = end_ = 0;
-    if (buffer_.size() > keep_bytes && at_least <= keep_bytes) buffer_ = std::string();
+    if (buffer_.size() > kKeepBytes && at_least <= kKeepBytes) buffer_ = std::string();
   }
   if (buffer_.size() - end_ < at_least && begin_ > 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
@@ -116,7 +116,7 @@ Result<std::optional<Frame>> FrameDecoder::next() {
   while (true) {
     TRY(std::optional<Frame> frame, next_any());
     if (!frame) return std::optional<Frame>();
-    if (!is_known(frame->type()) && (frame->header.flags & flag_ignorable) != 0) continue;
+    if (!is_known(frame->type()) && (frame->header.flags & kFlagIgnorable) != 0) continue;
     TRY_VOID(check_frame(*frame));
     return frame;
   }
@@ -124,7 +124,7 @@ Result<std::optional<Frame>> FrameDecoder::next() {
 
 Result<std::optional<Frame>> FrameDecoder::next_any() {
   const std::string_view arrived(buffer_.data() + begin_, end_ - begin_);
-  if (arrived.size() < header_bytes) return std::optional<Frame>();
+  if (arrived.size() < kHeaderBytes) return std::optional<Frame>();
   Frame frame;
   frame.header = {.length = load_le<uint32_t>(arrived, 0),
                   .type = FrameType{load_le<uint8_t>(arrived, 4)},
@@ -135,9 +135,9 @@ Result<std::optional<Frame>> FrameDecoder::next_any() {
     return fail(ErrorCode::corrupt, "wire: a frame of " + std::to_string(frame.header.length) +
                                         " bytes exceeds the limit of " + std::to_string(limit_));
   }
-  if (arrived.size() - header_bytes < frame.header.length) return std::optional<Frame>();
-  frame.body = arrived.substr(header_bytes, frame.header.length);
-  begin_ += header_bytes + frame.header.length;
+  if (arrived.size() - kHeaderBytes < frame.header.length) return std::optional<Frame>();
+  frame.body = arrived.substr(kHeaderBytes, frame.header.length);
+  begin_ += kHeaderBytes + frame.header.length;
   return std::optional<Frame>(frame);
 }
 

@@ -16,7 +16,7 @@ namespace hearth::wire {
 /// Memory is bounded by the frame limit and grows with what has really arrived, not with what a header claims.
 class FrameDecoder {
  public:
-  explicit FrameDecoder(size_t frame_limit_bytes = max_frame_bytes) : limit_(frame_limit_bytes) {}
+  explicit FrameDecoder(size_t frame_limit_bytes = kMaxFrameBytes) : limit_(frame_limit_bytes) {}
 
   /// Room for at least `at_least` more bytes. Frames handed out before are invalid from here on.
   std::span<char> prepare(size_t at_least = size_t{64} << 10);
@@ -25,7 +25,7 @@ class FrameDecoder {
   /// prepare, copy, commit: for tests and for bytes that already lie elsewhere.
   void feed(std::string_view bytes);
 
-  /// The next whole frame; nothing when more bytes are needed. Frames of unknown type that carry flag_ignorable are
+  /// The next whole frame; nothing when more bytes are needed. Frames of unknown type that carry kFlagIgnorable are
   /// skipped. Errors (corrupt: length over the limit, entries or payloads that do not fit, unknown type or status)
   /// are final: the connection has to be closed.
   Result<std::optional<Frame>> next();

@@ -8,12 +8,12 @@ namespace {
 
 /// True when `count` entries with `bytes` in all after the header make a legal frame.
 bool fits(size_t count, size_t bytes, size_t limit) {
-  return count <= max_entries && bytes <= limit;
+  return count <= kMaxEntries && bytes <= limit;
 }
 
 void append_ids(std::string& out, FrameType type, uint64_t seq, const std::vector<uint64_t>& ids) {
-  CHECK_PROMISE(ids.size() <= max_entries);
-  append_header(out, {.length = static_cast<uint32_t>(ids.size() * IdEntry::wire_bytes),
+  CHECK_PROMISE(ids.size() <= kMaxEntries);
+  append_header(out, {.length = static_cast<uint32_t>(ids.size() * IdEntry::kWireBytes),
                       .type = type,
                       .count = static_cast<uint16_t>(ids.size()),
                       .seq = seq});
@@ -31,7 +31,7 @@ void append_header(std::string& out, const FrameHeader& header) {
 }
 
 Added RequestBatchWriter::add(const RequestEntry& entry, std::string_view payload) {
-  const size_t bytes = entries_.size() + RequestEntry::wire_bytes + payload_bytes_ + payload.size();
+  const size_t bytes = entries_.size() + RequestEntry::kWireBytes + payload_bytes_ + payload.size();
   if (!fits(payloads_.size() + 1, bytes, limit_)) return Added::full;
   append_le(entries_, entry.id);
   append_le(entries_, entry.target);
@@ -58,7 +58,7 @@ void RequestBatchWriter::write(std::string& out, uint64_t ack_seq) {
 }
 
 Added ResultBatchWriter::add(const ResultEntry& entry, const ResultPayload& payload) {
-  const size_t bytes = entries_.size() + ResultEntry::wire_bytes + payload_bytes_ + payload.size();
+  const size_t bytes = entries_.size() + ResultEntry::kWireBytes + payload_bytes_ + payload.size();
   if (!fits(payloads_.size() + 1, bytes, limit_)) return Added::full;
   append_le(entries_, entry.id);
   append_le(entries_, static_cast<uint8_t>(entry.status));
@@ -98,14 +98,14 @@ void append_empty(std::string& out, FrameType type, uint64_t seq) {
 }
 
 void append_json(std::string& out, FrameType type, uint64_t seq, std::string_view json) {
-  CHECK_PROMISE(json.size() <= max_frame_bytes);
+  CHECK_PROMISE(json.size() <= kMaxFrameBytes);
   append_header(out, {.length = static_cast<uint32_t>(json.size()), .type = type, .seq = seq});
   out.append(json);
 }
 
 void append_credits(std::string& out, const std::vector<CreditEntry>& credits) {
-  CHECK_PROMISE(credits.size() <= max_entries);
-  append_header(out, {.length = static_cast<uint32_t>(credits.size() * CreditEntry::wire_bytes),
+  CHECK_PROMISE(credits.size() <= kMaxEntries);
+  append_header(out, {.length = static_cast<uint32_t>(credits.size() * CreditEntry::kWireBytes),
                       .type = FrameType::credits,
                       .count = static_cast<uint16_t>(credits.size())});
   for (const CreditEntry& entry : credits) {
@@ -123,8 +123,8 @@ void append_attach(std::string& out, uint64_t seq, const std::vector<uint64_t>& 
 }
 
 void append_progress(std::string& out, uint64_t id, std::string_view json) {
-  CHECK_PROMISE(json.size() <= max_frame_bytes - ProgressEntry::wire_bytes);
-  append_header(out, {.length = static_cast<uint32_t>(ProgressEntry::wire_bytes + json.size()),
+  CHECK_PROMISE(json.size() <= kMaxFrameBytes - ProgressEntry::kWireBytes);
+  append_header(out, {.length = static_cast<uint32_t>(ProgressEntry::kWireBytes + json.size()),
                       .type = FrameType::progress,
                       .count = 1});
   append_le(out, id);

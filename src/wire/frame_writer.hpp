@@ -20,7 +20,7 @@ enum class Added {
 /// Collects entries of one frame, then writes it. Payload views have to stay valid until write().
 class RequestBatchWriter {
  public:
-  explicit RequestBatchWriter(size_t frame_limit_bytes = max_frame_bytes) : limit_(frame_limit_bytes) {}
+  explicit RequestBatchWriter(size_t frame_limit_bytes = kMaxFrameBytes) : limit_(frame_limit_bytes) {}
 
   /// payload_len is taken from `payload`.
   Added add(const RequestEntry& entry, std::string_view payload);
@@ -48,7 +48,7 @@ struct ResultPayload {
 
 class ResultBatchWriter {
  public:
-  explicit ResultBatchWriter(size_t frame_limit_bytes = max_frame_bytes) : limit_(frame_limit_bytes) {}
+  explicit ResultBatchWriter(size_t frame_limit_bytes = kMaxFrameBytes) : limit_(frame_limit_bytes) {}
 
   /// The three lengths are taken from `payload`.
   Added add(const ResultEntry& entry, const ResultPayload& payload);
@@ -90,7 +90,7 @@ inline void append_open(std::string& out, uint32_t target, std::string_view json
   append_json(out, FrameType::open, target, json);
 }
 
-/// At most max_entries in one call of each of these.
+/// At most kMaxEntries in one call of each of these.
 void append_credits(std::string& out, const std::vector<CreditEntry>& credits);
 void append_cancel(std::string& out, const std::vector<uint64_t>& ids);
 /// `seq`: the last result sequence number processed from this peer process, 0 for none.

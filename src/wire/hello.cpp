@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 
 Json to_json(const Hello& hello) {
   Json json = {{"versions", {hello.version_lowest, hello.version_highest}}, {"role", hello.role}, {"id", hello.id}};
-  if (hello.frame_limit_bytes != max_frame_bytes) json["frame_limit_bytes"] = hello.frame_limit_bytes;
+  if (hello.frame_limit_bytes != kMaxFrameBytes) json["frame_limit_bytes"] = hello.frame_limit_bytes;
   if (!hello.generation.empty()) json["generation"] = hello.generation;
   if (!hello.boot.empty()) json["boot"] = hello.boot;
   if (hello.role != "worker") return json;
@@ -98,7 +98,7 @@ Result<Hello> parse_hello(std::string_view text) {
   if (!reader.wrong_field().empty()) {
     return fail(ErrorCode::corrupt, "wire: HELLO with a wrong \"" + reader.wrong_field() + "\"");
   }
-  hello.frame_limit_bytes = std::clamp<uint64_t>(hello.frame_limit_bytes, min_frame_bytes, max_frame_bytes);
+  hello.frame_limit_bytes = std::clamp<uint64_t>(hello.frame_limit_bytes, kMinFrameBytes, kMaxFrameBytes);
   hello.text = text;
   return hello;
 }

@@ -13,11 +13,11 @@ namespace hearth::wire {
 
 /// "loading" | "ready" | "unready" | "failed": the states of a worker (docs/formats/wire.md).
 struct Hello {
-  uint32_t version_lowest = version_min;
-  uint32_t version_highest = version_max;
+  uint32_t version_lowest = kVersionMin;
+  uint32_t version_highest = kVersionMax;
   std::string role;  // "router", "node", "worker", "supervisor"
   std::string id;
-  uint64_t frame_limit_bytes = max_frame_bytes;  // the largest frame this side takes
+  uint64_t frame_limit_bytes = kMaxFrameBytes;  // the largest frame this side takes
 
   std::string generation;  // router: random per process
   std::string boot;        // worker, supervisor, node: random per process; a new one has none of the old one's results

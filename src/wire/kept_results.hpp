@@ -23,7 +23,7 @@ class KeptResults {
 
   /// Appends frames holding every kept result after `seq` (all, when it was never given out); for ATTACH. Returns the
   /// last sequence number there is.
-  uint64_t append_after(uint64_t seq, std::string& out, size_t frame_limit_bytes = max_frame_bytes) const;
+  uint64_t append_after(uint64_t seq, std::string& out, size_t frame_limit_bytes = kMaxFrameBytes) const;
 
   bool has(uint64_t id) const;
   uint64_t last_seq() const { return next_seq_ - 1; }

@@ -8,14 +8,15 @@
 
 namespace hearth::wire {
 
-constexpr uint32_t version_min = 1;  // the oldest version this program speaks
-constexpr uint32_t version_max = 1;  // the newest
+constexpr uint32_t kVersionMin = 1;  // the oldest version this program speaks
+constexpr uint32_t kVersionMax = 1;  // the newest
 
-constexpr size_t header_bytes = 16;
-constexpr size_t max_frame_bytes = size_t{64} << 20;  // of `length`, the bytes after the header
-constexpr size_t min_frame_bytes = size_t{64} << 10;  // a HELLO may lower the limit, not below this
-constexpr size_t max_entries = 65535;                 // count is 16 bits
-constexpr uint8_t flag_ignorable = 0x80;              // a receiver that does not know the type skips the frame
+constexpr size_t kHeaderBytes = 16;
+constexpr size_t kMaxFrameBytes = size_t{64} << 20;  // of `length`, the bytes after the header
+constexpr size_t max_frame_bytes = kMaxFrameBytes;   // NOLINT(readability-identifier-naming): going away
+constexpr size_t kMinFrameBytes = size_t{64} << 10;  // a HELLO may lower the limit, not below this
+constexpr size_t kMaxEntries = 65535;                // count is 16 bits
+constexpr uint8_t kFlagIgnorable = 0x80;             // a receiver that does not know the type skips the frame
 
 enum class FrameType : uint8_t {
   hello = 1,     // who I am and which versions I speak; the first frame of both sides
@@ -50,7 +51,7 @@ enum class RequestKind : uint8_t {
 };
 
 struct RequestEntry {
-  static constexpr size_t wire_bytes = 24;
+  static constexpr size_t kWireBytes = 24;
   uint64_t id = 0;
   uint32_t target = 0;       // handle given by OPEN; 0 towards a worker and for calls to the node
   uint32_t payload_len = 0;  // filled in by the writer
@@ -71,12 +72,12 @@ enum class Status : uint8_t {
   unknown = 9,      // answer to ATTACH: never arrived, safe to send again
   internal = 10,    // our own fault
 };
-constexpr uint8_t status_last = 10;
+constexpr uint8_t kStatusLast = 10;
 
 std::string_view to_string(Status status);
 
 struct ResultEntry {
-  static constexpr size_t wire_bytes = 40;
+  static constexpr size_t kWireBytes = 40;
   uint64_t id = 0;
   Status status = Status::ok;
   uint8_t flags = 0;       // reserved
@@ -91,18 +92,18 @@ struct ResultEntry {
 };
 
 struct CreditEntry {
-  static constexpr size_t wire_bytes = 8;
+  static constexpr size_t kWireBytes = 8;
   uint32_t target = 0;
   uint32_t limit = 0;  // absolute: how many requests may be outstanding; 0 = stop
 };
 
 struct IdEntry {  // CANCEL and ATTACH
-  static constexpr size_t wire_bytes = 8;
+  static constexpr size_t kWireBytes = 8;
   uint64_t id = 0;
 };
 
 struct ProgressEntry {
-  static constexpr size_t wire_bytes = 16;
+  static constexpr size_t kWireBytes = 16;
   uint64_t id = 0;
   uint32_t payload_len = 0;  // filled in by the writer
 };

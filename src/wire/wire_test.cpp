@@ -14,10 +14,12 @@ std::vector<Frame> frames_of(FrameDecoder& decoder, std::string_view bytes) {
   decoder.feed(bytes);
   std::vector<Frame> frames;
   while (true) {
-    auto frame = decoder.next();
-    EXPECT_TRUE(frame) << (frame ? "" : frame.error().message);
-    if (!frame || !*frame) return frames;
-    frames.push_back(**frame);
+    const auto next = decoder.next();
+    EXPECT_TRUE(next) << (next ? "" : next.error().message);
+    if (!next) return frames;
+    const std::optional<Frame>& frame = *next;
+    if (!frame) return frames;
+    frames.push_back(*frame);
   }
 }
 
@@ -45,7 +47,7 @@ TEST(FrameDecoder, RefusesALengthOverTheLimitFromTheHeaderAlone) {
 
 TEST(FrameDecoder, SkipsWhatALaterVersionMarksAsIgnorable) {
   std::string bytes;
-  append_header(bytes, {.length = 3, .type = FrameType{200}, .flags = flag_ignorable, .count = 7, .seq = 9});
+  append_header(bytes, {.length = 3, .type = FrameType{200}, .flags = kFlagIgnorable, .count = 7, .seq = 9});
   bytes += "abc";
   append_ping(bytes, 5);
   FrameDecoder decoder;
@@ -57,7 +59,7 @@ TEST(FrameDecoder, SkipsWhatALaterVersionMarksAsIgnorable) {
 
 TEST(FrameDecoder, AClaimOf64MiBCostsNothingUntilBytesArrive) {
   std::string bytes;
-  append_header(bytes, {.length = static_cast<uint32_t>(max_frame_bytes), .type = FrameType::event});
+  append_header(bytes, {.length = static_cast<uint32_t>(kMaxFrameBytes), .type = FrameType::event});
   FrameDecoder decoder;
   EXPECT_TRUE(frames_of(decoder, bytes).empty());
   EXPECT_LT(decoder.prepare(1).size(), size_t{1} << 20);
@@ -82,12 +84,12 @@ TEST(RequestBatchWriter, ReportsFullAtTheFrameLimitAndStartsOverAfterWriting) {
 
 TEST(RequestBatchWriter, TakesAsManyEntriesAsTheCountCanSay) {
   RequestBatchWriter writer;
-  for (size_t i = 0; i < max_entries; ++i) ASSERT_EQ(writer.add({.id = i}, ""), Added::yes);
+  for (size_t i = 0; i < kMaxEntries; ++i) ASSERT_EQ(writer.add({.id = i}, ""), Added::yes);
   EXPECT_EQ(writer.add({.id = 1}, ""), Added::full);
   std::string out;
   writer.write(out, 0);
   FrameDecoder decoder;
-  EXPECT_EQ(Entries<Request>(frames_of(decoder, out).at(0)).size(), max_entries);
+  EXPECT_EQ(Entries<Request>(frames_of(decoder, out).at(0)).size(), kMaxEntries);
 }
 
 TEST(ResultBatchWriter, WritesNothingWhenEmpty) {
@@ -170,11 +172,11 @@ TEST(Hello, RefusesWhatIsNone) {
 }
 
 TEST(Hello, KeepsTheFrameLimitInItsBounds) {
-  EXPECT_EQ(parse_hello(R"({"versions":[1,1],"frame_limit_bytes":1})")->frame_limit_bytes, min_frame_bytes);
-  EXPECT_EQ(parse_hello(R"({"versions":[1,1],"frame_limit_bytes":2000000000})")->frame_limit_bytes, max_frame_bytes);
+  EXPECT_EQ(parse_hello(R"({"versions":[1,1],"frame_limit_bytes":1})")->frame_limit_bytes, kMinFrameBytes);
+  EXPECT_EQ(parse_hello(R"({"versions":[1,1],"frame_limit_bytes":2000000000})")->frame_limit_bytes, kMaxFrameBytes);
 }
 
-std::vector<uint64_t> seqs_after(const KeptResults& kept, uint64_t seq, size_t limit = max_frame_bytes) {
+std::vector<uint64_t> seqs_after(const KeptResults& kept, uint64_t seq, size_t limit = kMaxFrameBytes) {
   std::string out;
   kept.append_after(seq, out, limit);
   FrameDecoder decoder;
