@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string_view>
@@ -106,7 +107,8 @@ struct ContainerRuntime::State {
   std::shared_ptr<Spawner> spawner;
   std::string program;  // absolute path of the runtime
   BundleContext::SwapLimit swap_limit;
-  std::mutex network_mutex;
+  std::mutex mutex;  // guards what follows
+  std::map<std::pair<uint32_t, uint32_t>, UserNamespace> user_namespaces;
   bool network_ready = false;
 
   fs::path directory(const std::string& id) const { return config.run_dir / "replicas" / id; }
@@ -128,6 +130,7 @@ struct ContainerRuntime::State {
   Result<> prepare(ContainerSpec& spec, StartPhases& phases);
   Result<> prepare_network(const ContainerSpec& spec, BundleContext& context, std::vector<OwnFile>& files);
   Result<> ensure_bridge_once();
+  Result<UserNamespace> user_namespace_of(const IdMap& ids);
   SpawnRequest run_request(const ContainerSpec& spec, std::vector<std::string> flags, Deadline deadline) const;
   Error explain(const std::string& id, int code) const;
 };
@@ -168,9 +171,17 @@ fs::path ContainerRuntime::directory(const std::string& id) const {
   return state_->directory(id);
 }
 
+Result<UserNamespace> ContainerRuntime::State::user_namespace_of(const IdMap& ids) {
+  const std::lock_guard lock(mutex);
+  auto& kept = user_namespaces[{ids.host_base, ids.count}];
+  if (kept) return kept;
+  TRY(kept, make_user_namespace(ids));
+  return kept;
+}
+
 /// Checking every rule at every start would cost more than the start.
 Result<> ContainerRuntime::State::ensure_bridge_once() {
-  const std::lock_guard lock(network_mutex);
+  const std::lock_guard lock(mutex);
   if (network_ready && fs::exists("/sys/class/net/hearth0")) return {};
   TRY_VOID(ensure_bridge());
   network_ready = true;
@@ -211,7 +222,8 @@ Result<> ContainerRuntime::State::prepare(ContainerSpec& spec, StartPhases& phas
   TRY_VOID(prepare_network(spec, context, files));
   phases.network_ms = ms_since(network_start);
   const auto mount_start = mono_now();
-  TRY(context.binds, mount_jail(spec, std::move(files), directory(spec.id)));
+  TRY(const auto user_namespace, user_namespace_of(spec.ids));
+  TRY(context.binds, mount_jail(spec, std::move(files), directory(spec.id), user_namespace));
   phases.mount_ms = ms_since(mount_start);
   const auto bundle_start = mono_now();
   // Not written atomically: the directory is new, and a start that was cut short is destroyed as a whole.

@@ -64,14 +64,15 @@ class NamespaceHolder {
 
 }  // namespace
 
-Result<UniqueFd> make_user_namespace(const IdMap& map) {
+Result<UserNamespace> make_user_namespace(const IdMap& map) {
   TRY(auto holder, NamespaceHolder::start());
   const std::string line = "0 " + std::to_string(map.host_base) + " " + std::to_string(map.count) + "\n";
   for (const char* name : {"uid_map", "gid_map"}) {
     TRY(auto file, open_file(holder.proc(name), O_WRONLY));
     TRY_VOID(write_all(file.get(), line, "id map " + line));
   }
-  return open_file(holder.proc("ns/user"), O_RDONLY);
+  TRY(auto user_namespace, open_file(holder.proc("ns/user"), O_RDONLY));
+  return std::make_shared<const UniqueFd>(std::move(user_namespace));
 }
 
 }  // namespace hearth::container

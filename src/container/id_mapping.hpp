@@ -2,12 +2,11 @@
 #pragma once
 
 #include "base/result.hpp"
-#include "base/unique_fd.hpp"
 #include "container/layer_stack.hpp"
 
 namespace hearth::container {
 
 /// Descriptor of a user namespace with this map for users and groups. Costs a short-lived child process. Needs root.
-Result<UniqueFd> make_user_namespace(const IdMap& map);
+Result<UserNamespace> make_user_namespace(const IdMap& map);
 
 }  // namespace hearth::container

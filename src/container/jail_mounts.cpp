@@ -48,10 +48,11 @@ Result<UniqueFd> clone_of(int fd) {
 }
 
 /// The part of a detached tree that a bind shows, as a mount of its own.
-Result<UniqueFd> subtree(UniqueFd tree, const fs::path& path, const ContainerSpec& spec) {
+Result<UniqueFd> subtree(UniqueFd tree, const fs::path& path, const ContainerSpec& spec,
+                         const UserNamespace& user_namespace) {
   std::vector<UniqueFd> one;
   one.push_back(std::move(tree));
-  TRY(auto mapped, stack_layers(std::move(one), {.id_map = spec.ids}));
+  TRY(auto mapped, stack_layers(std::move(one), {.id_map = spec.ids, .user_namespace = user_namespace}));
   if (path.empty() || path == "." || path == "/") return mapped;
   {
     TRY(const auto inside, open_inside(mapped.get(), path));
@@ -102,8 +103,11 @@ bool on_tmpfs(const std::string& target, const ContainerSpec& spec) {
 }
 
 Result<UniqueFd> make_root(ContainerSpec& spec, const std::vector<std::pair<std::string, NodeType>>& targets,
-                           const fs::path& directory) {
-  StackOptions options{.id_map = spec.ids, .directories = mount_points(spec), .scratch = directory.parent_path()};
+                           const fs::path& directory, const UserNamespace& user_namespace) {
+  StackOptions options{.id_map = spec.ids,
+                       .user_namespace = user_namespace,
+                       .directories = mount_points(spec),
+                       .scratch = directory.parent_path()};
   for (const auto& [target, type] : targets) {
     if (on_tmpfs(target, spec)) continue;
     if (type == NodeType::directory) {
@@ -161,8 +165,8 @@ Result<> make_jail_directories(const fs::path& directory) {
   return {};
 }
 
-Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<OwnFile> files,
-                                             const fs::path& directory) {
+Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<OwnFile> files, const fs::path& directory,
+                                             const UserNamespace& user_namespace) {
   std::vector<PreparedBind> binds;
   std::vector<std::pair<std::string, NodeType>> targets;
   for (const auto& file : files) {
@@ -173,16 +177,16 @@ Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<Ow
   for (auto& bind : spec.binds) {
     UniqueFd mount;
     if (bind.tree) {
-      TRY(mount, subtree(std::move(bind.tree), bind.source, spec));
+      TRY(mount, subtree(std::move(bind.tree), bind.source, spec, user_namespace));
     } else {
-      TRY(mount, clone_for_bind(bind.source, spec.ids, bind.access));
+      TRY(mount, clone_for_bind(bind.source, spec.ids, bind.access, user_namespace));
     }
     TRY(const auto type, type_of(mount.get(), bind.target));
     TRY(auto at, attach_numbered(mount.get(), binds.size(), directory));
     targets.emplace_back(bind.target, type);
     binds.push_back({std::move(at), bind.target, bind.access});
   }
-  TRY(const auto root, make_root(spec, targets, directory));
+  TRY(const auto root, make_root(spec, targets, directory, user_namespace));
   TRY_VOID(attach_mount(root.get(), directory / "rootfs"));
   return binds;
 }

@@ -19,9 +19,11 @@ struct OwnFile {
 /// directory/{bundle,rootfs,mounts}. The directory itself may exist; already_exists when a bundle does.
 Result<> make_jail_directories(const std::filesystem::path& directory);
 
-/// Attaches the root (directory/rootfs) and every bind (directory/mounts/<n>), id-mapped. Consumes layers and trees.
+/// Attaches the root (directory/rootfs) and every bind (directory/mounts/<n>), id-mapped through the user namespace.
+/// Consumes layers and trees.
 Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<OwnFile> files,
-                                             const std::filesystem::path& directory);
+                                             const std::filesystem::path& directory,
+                                             const UserNamespace& user_namespace);
 
 /// Detaches every mount at or below the directory. Error when one stays.
 Result<> unmount_below(const std::filesystem::path& directory);

@@ -26,7 +26,7 @@ uint64_t attributes(Devices devices) {
   return devices == Devices::hidden ? uint64_t{MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID} : 0;
 }
 
-Result<> set_attributes(int mount_fd, uint64_t set, const UniqueFd* user_namespace, std::string_view what) {
+Result<> set_attributes(int mount_fd, uint64_t set, const UserNamespace& user_namespace, std::string_view what) {
   mount_attr change{};
   change.attr_set = set;
   if (user_namespace != nullptr) {
@@ -207,7 +207,7 @@ Result<UniqueFd> mount_overlay(const Stack& stack, const StackOptions& options) 
 }
 
 Result<Stack> prepare_lowers(std::vector<UniqueFd> layers, const StackOptions& options,
-                             const UniqueFd* user_namespace) {
+                             const UserNamespace& user_namespace) {
   if (layers.empty()) return fail(ErrorCode::invalid_argument, "an image without layers cannot be mounted");
   if (layers.size() > kLayersMax) {
     return fail(ErrorCode::invalid_argument, "an image of more than " + std::to_string(kLayersMax) + " layers");
@@ -225,21 +225,17 @@ Result<Stack> prepare_lowers(std::vector<UniqueFd> layers, const StackOptions& o
   return stack;
 }
 
-Result<std::optional<UniqueFd>> user_namespace_of(const StackOptions& options) {
-  if (!options.id_map) return std::nullopt;
-  TRY(auto made, make_user_namespace(*options.id_map));
-  return std::optional<UniqueFd>(std::move(made));
-}
-
-const UniqueFd* pointer(const std::optional<UniqueFd>& fd) {
-  return fd ? &*fd : nullptr;
+/// Empty without an id map.
+Result<UserNamespace> user_namespace_of(const StackOptions& options) {
+  if (!options.id_map || options.user_namespace) return options.user_namespace;
+  return make_user_namespace(*options.id_map);
 }
 
 }  // namespace
 
 Result<UniqueFd> stack_layers(std::vector<UniqueFd> layers, const StackOptions& options) {
   TRY(auto user_namespace, user_namespace_of(options));
-  TRY(auto stack, prepare_lowers(std::move(layers), options, pointer(user_namespace)));
+  TRY(auto stack, prepare_lowers(std::move(layers), options, user_namespace));
   if (stack.lowers.size() == 1) return std::move(stack.lowers.front());
   return mount_overlay(stack, options);
 }
@@ -250,27 +246,27 @@ Result<UniqueFd> stack_layers_writable(std::vector<UniqueFd> layers, const Writa
     return fail(ErrorCode::invalid_argument, "upper and work must lie in one directory");
   }
   TRY(auto user_namespace, user_namespace_of(options));
-  TRY(auto stack, prepare_lowers(std::move(layers), options, pointer(user_namespace)));
+  TRY(auto stack, prepare_lowers(std::move(layers), options, user_namespace));
   const auto parent = writable.upper.parent_path();
   stack.upper_parent = UniqueFd(::open_tree(AT_FDCWD, parent.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!stack.upper_parent) return fail_errno("open " + parent.string(), errno);
   stack.upper = writable.upper.filename();
   stack.work = writable.work.filename();
-  TRY_VOID(set_attributes(stack.upper_parent.get(), attributes(options.devices), pointer(user_namespace),
+  TRY_VOID(set_attributes(stack.upper_parent.get(), attributes(options.devices), user_namespace,
                           "prepare " + parent.string()));
   if (!options.id_map) return mount_overlay(stack, options);
   // overlayfs makes its work files as the one who mounts it, and root of the host has no id in the mapped directory.
   return as_mapped_root(*options.id_map, [&stack, &options] { return mount_overlay(stack, options); });
 }
 
-Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map,
-                                Access access) {
+Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map, Access access,
+                                const UserNamespace& made) {
   UniqueFd clone(::open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!clone) return fail_errno("bind " + source.string(), errno);
-  TRY(auto user_namespace, user_namespace_of(StackOptions{.id_map = id_map}));
+  TRY(auto user_namespace, user_namespace_of(StackOptions{.id_map = id_map, .user_namespace = made}));
   const auto write = access == Access::read_only ? MOUNT_ATTR_RDONLY : 0;
-  TRY_VOID(set_attributes(clone.get(), attributes(Devices::hidden) | static_cast<uint64_t>(write),
-                          pointer(user_namespace), "bind " + source.string()));
+  TRY_VOID(set_attributes(clone.get(), attributes(Devices::hidden) | static_cast<uint64_t>(write), user_namespace,
+                          "bind " + source.string()));
   return clone;
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,8 +31,12 @@ struct MountPoint {
   mode_t mode = 0755;  // of a directory that the layers do not bring
 };
 
+/// A user namespace made for one id map (id_mapping.hpp). Making one costs a process: who stacks often keeps it.
+using UserNamespace = std::shared_ptr<const UniqueFd>;
+
 struct StackOptions {
-  std::optional<IdMap> id_map;  // none: ids as in the image
+  std::optional<IdMap> id_map;   // none: ids as in the image
+  UserNamespace user_namespace;  // of id_map; made for the call when empty
   Devices devices = Devices::hidden;
   std::vector<MountPoint> directories;  // mount points that must exist ("/tmp"); made in an own lowest layer
   std::vector<std::string> files;       // likewise, as empty files ("/etc/resolv.conf")
@@ -59,7 +64,7 @@ enum class Access { read_only, read_write };
 
 /// A detached nodev, nosuid clone of a host file or folder, optionally id-mapped: what is bound into a jail.
 Result<UniqueFd> clone_for_bind(const std::filesystem::path& source, const std::optional<IdMap>& id_map,
-                                Access access = Access::read_only);
+                                Access access = Access::read_only, const UserNamespace& user_namespace = nullptr);
 
 /// Attaches a detached mount at an existing directory (or file, for a file's mount). The descriptor stays valid.
 Result<> attach_mount(int mount_fd, const std::filesystem::path& at);
