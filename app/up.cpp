@@ -1,6 +1,7 @@
 // hearth up: all of Hearth on this machine, supervised, in the foreground or detached.
 #include "app/default_data_dir.hpp"
 #include "app/subcommand.hpp"
+#include "base/clock.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "supervisor/machine.hpp"
@@ -15,6 +16,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <thread>
 
 namespace hearth::app {
 
@@ -22,6 +24,8 @@ namespace {
 
 using supervisor::Announcement;
 using supervisor::Layout;
+
+constexpr Duration kOtherSupervisorTime = seconds(180);  // to start, or to stop everything
 
 struct UpOptions {
   supervisor::MachineOptions machine;
@@ -128,6 +132,12 @@ int run_in_foreground(const UpOptions& options) {
   return served ? kDone : report(served.error());
 }
 
+int show_running(const UpOptions& options, const Announcement& running) {
+  show_progress("already running, supervised by process " + std::to_string(running.pid) + "; nothing to do");
+  show(options, running);
+  return kDone;
+}
+
 int up(const UpOptions& options) {
   log_configure("supervisor", LogLevel::info);
   ::umask(022);
@@ -137,15 +147,15 @@ int up(const UpOptions& options) {
                                                                : report(checked.error());
   }
   const Layout layout = supervisor::locate(options.machine.data_dir);
-  if (auto prepared = supervisor::prepare(layout, options.machine.users); !prepared) return report(prepared.error());
-  const auto lock = supervisor::take_lock(layout);
-  if (lock) return options.detach ? start_detached(options, layout) : run_in_foreground(options);
-  if (lock.error().code != ErrorCode::already_exists) return report(lock.error());
-  const auto running = supervisor::announcement_of_running(layout);
-  if (!running) return report(running.error());
-  show_progress("already running, supervised by process " + std::to_string(running->pid) + "; nothing to do");
-  show(options, *running);
-  return kDone;
+  const Deadline deadline = Deadline::after(mono_now(), kOtherSupervisorTime);
+  for (;;) {
+    if (auto prepared = supervisor::prepare(layout, options.machine.users); !prepared) return report(prepared.error());
+    const auto lock = supervisor::take_lock(layout);
+    if (lock) return options.detach ? start_detached(options, layout) : run_in_foreground(options);
+    if (lock.error().code != ErrorCode::already_exists || deadline.passed(mono_now())) return report(lock.error());
+    if (const auto running = supervisor::announcement_of_running(layout)) return show_running(options, *running);
+    std::this_thread::sleep_for(milliseconds(50));  // it starts or stops
+  }
 }
 
 void add_up(CLI::App& parent) {

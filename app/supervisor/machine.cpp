@@ -7,6 +7,7 @@
 #include "catalog/catalog.hpp"
 #include "client/endpoint.hpp"
 #include "holder/client.hpp"
+#include "supervisor/invoking_user.hpp"
 #include "supervisor/listen_address.hpp"
 #include "supervisor/run_state.hpp"
 #include "supervisor/supervisor.hpp"
@@ -20,14 +21,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <thread>
 
 namespace hearth::supervisor {
 
 namespace {
 
 constexpr const char* kListenerName = "router-listener";  // in the holder
-constexpr Duration kOtherStartTime = seconds(180);
 
 struct Listener {
   UniqueFd fd;
@@ -78,7 +77,7 @@ Result<> write_contexts(const Layout& layout, const client::Context& context) {
   if (context.key.empty()) return {};
   TRY_VOID(client::write_context(layout.context(), context));
   // For the commands this user types next. A read-only home is no reason not to serve.
-  if (auto written = client::write_context(client::user_context_path(), context); !written) {
+  if (auto written = write_context_for_invoking_user(context); !written) {
     log_warning("no context for this user", {{"error", written.error().message}});
   }
   std::error_code error;
@@ -111,24 +110,26 @@ Result<> check_machine(const MachineOptions& options) {
 }
 
 Result<UniqueFd> take_lock(const Layout& layout) {
-  TRY(auto fd, open_file(layout.lock(), O_RDWR | O_CREAT, 0600));
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-  if (errno != EWOULDBLOCK) return fail_errno("lock " + layout.lock().string(), errno);
-  return fail(ErrorCode::already_exists, "another supervisor runs on " + layout.data.string());
+  for (;;) {
+    TRY(auto fd, open_file(layout.lock(), O_RDWR | O_CREAT, 0600));
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return fail_errno("lock " + layout.lock().string(), errno);
+      return fail(ErrorCode::already_exists, "another supervisor runs on " + layout.data.string());
+    }
+    // One that was stopping may have removed the file between our open and our lock.
+    struct stat ours{};
+    struct stat named{};
+    if (::fstat(fd.get(), &ours) == 0 && ::stat(layout.lock().c_str(), &named) == 0 && ours.st_ino == named.st_ino) {
+      return fd;
+    }
+  }
 }
 
-Result<Announcement> announcement_of_running(const Layout& layout) {
-  const Deadline deadline = Deadline::after(mono_now(), kOtherStartTime);
-  while (!deadline.passed(mono_now())) {
-    const auto state = read_run_state(layout.state());
-    if (state && state->ready && WatchedProcess::find(state->pid, state->start_time)) {
-      const auto context = client::read_context(layout.context());
-      return Announcement{state->url, context ? context->key : "", layout.data, state->pid};
-    }
-    std::this_thread::sleep_for(milliseconds(50));
-  }
-  return fail(ErrorCode::deadline_exceeded, "the supervisor that runs on " + layout.data.string() +
-                                                " does not get ready; look at " + layout.log("supervisor").string());
+std::optional<Announcement> announcement_of_running(const Layout& layout) {
+  const auto state = read_run_state(layout.state());
+  if (!state || !state->ready || !WatchedProcess::find(state->pid, state->start_time)) return std::nullopt;
+  const auto context = client::read_context(layout.context());
+  return Announcement{state->url, context ? context->key : "", layout.data, state->pid};
 }
 
 Result<> run_machine(const MachineOptions& options, const MachineEvents& events) {

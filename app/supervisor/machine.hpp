@@ -42,8 +42,8 @@ Result<> check_machine(const MachineOptions& options);
 /// Held by the supervisor of a data folder for as long as it lives. already_exists when another one lives.
 Result<UniqueFd> take_lock(const Layout& layout);
 
-/// Waits for the living supervisor of the folder to serve.
-Result<Announcement> announcement_of_running(const Layout& layout);
+/// What the living supervisor of the folder serves; nothing while it starts or stops.
+std::optional<Announcement> announcement_of_running(const Layout& layout);
 
 /// Brings up what does not run yet and supervises it until told to stop; then all has ended. The caller holds the lock.
 Result<> run_machine(const MachineOptions& options, const MachineEvents& events);

@@ -225,6 +225,8 @@ void Supervisor::record() {
 
 void Supervisor::stop_all() {
   log_info("stopping");
+  announced_ = false;
+  record();  // a `hearth up` that comes now waits and starts anew
   std::vector<Stopping> running;
   for (Slot& slot : slots_) {
     if (slot.process) running.push_back({slot.role.name, std::move(*slot.process), slot.role.stop_time});

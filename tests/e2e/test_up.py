@@ -68,6 +68,23 @@ def test_the_context_files_are_for_their_owner_alone(fresh):
         assert json.loads(path.read_text()) == {k: info[k] for k in ("url", "key", "data_dir")}
 
 
+def test_sudo_gets_the_context_into_the_home_of_its_user(fresh):
+    home = fresh.folder / "home"
+    home.mkdir()
+    subprocess.run(["useradd", "--no-create-home", "--home-dir", home, "hearth-tester"], check=True)
+    try:
+        uid = int(subprocess.run(["id", "-u", "hearth-tester"], capture_output=True, text=True, check=True).stdout)
+        os.chown(home, uid, uid)
+        fresh.folder.chmod(0o755)
+        fresh.env |= {"SUDO_UID": str(uid)}
+        info = fresh.up()
+        context = home / ".config/hearth/context.json"
+        assert json.loads(context.read_text())["key"] == info["key"]
+        assert context.stat().st_uid == uid and stat.S_IMODE(context.stat().st_mode) == 0o600
+    finally:
+        subprocess.run(["userdel", "hearth-tester"], check=True)
+
+
 def test_the_router_has_no_rights(fresh):
     fresh.up()
     text = Path(f"/proc/{fresh.pid_of('router')}/status").read_text()
