@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Measures a worker called directly on its socket: what the model and the runner alone can do, row (a) of the table.
+"""Measures a worker called directly on its socket: what model and runner alone can do, row (a) of the benchmark.
 
-    bench/worker_direct.py [--python PYTHON] [--seconds 3] [--model noop|digits-row|digits-batch …]
+    bench/worker_direct.py --folder bench/models/noop --handler model:predict --mode row --row '[1, 2]' --outstanding 64
 
-Prints one JSON line a measurement: requests per second at a window of outstanding requests sent in frames, the
-worker's CPU time per request, and the round trip of one request at a time.
+Keeps that many requests outstanding, answers each result with the next request, as so many connections would.
+Prints one JSON line: rps, p50_ms, p99_ms, cpu_us (of the worker, a request), memory_mb, errors. `--per-frame N` sends
+N requests in one frame, as a node under load does.
 """
 import argparse
 import json
 import os
-import statistics
+import pathlib
 import sys
 import time
 
@@ -17,103 +18,99 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from replica import Replica, wire  # noqa: E402
 
-_DIGITS = """
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
-x, y = load_digits(return_X_y=True)
-model = LogisticRegression(max_iter=1000).fit(x / 16.0, y)
-"""
-_ROW = _DIGITS + """
-import numpy
-def predict(*pixels):
-    p = model.predict_proba(numpy.asarray(pixels, dtype=float).reshape(1, -1) / 16.0)[0]
-    return {"class": int(p.argmax()), "probabilities": p.tolist()}
-"""
-_BATCH = _DIGITS + """
-import numpy
-def predict(rows):
-    p = model.predict_proba(numpy.asarray(rows, dtype=float) / 16.0)
-    return [{"class": c, "probabilities": row} for c, row in zip(p.argmax(axis=1).tolist(), p.tolist())]
-"""
-_PIXELS = ",".join(str(float(i % 17)) for i in range(64))
-MODELS = {
-    "noop": ("def predict(x):\n    return x\n", "row", "5"),
-    "digits-row": (_ROW, "row", _PIXELS),
-    "digits-batch": (_BATCH, "batch", _PIXELS),
-}
 
+class Load:
+    """Closed loop over one connection."""
 
-def count_results(client, data):
-    """How many results the bytes complete, and the last sequence number; reads entries only as far as needed."""
-    done, last = 0, 0
-    for kind, count, seq, _, _, _ in client._decoder.feed(data):
-        if kind == wire.RESULTS:
-            done += count
-            last = seq + count - 1
-    return done, last
+    def __init__(self, client, payload):
+        self._client = client
+        self._payload = payload
+        self._decoder = wire.Decoder()
+        self._next_id = 1
+        self._last_seq = 0
+        self._sent = {}  # id → when
+        self.took = []
+        self.errors = 0
 
+    def send(self, count):
+        now = time.perf_counter()
+        requests = []
+        for rid in range(self._next_id, self._next_id + count):
+            self._sent[rid] = now
+            requests.append((rid, 0, self._payload, 30000, wire.INFERENCE))
+        self._next_id += count
+        self._client.send(wire.requests_frame(requests, self._last_seq))
 
-def frame_of(count, payload, ack):
-    return wire.requests_frame([(i + 1, 0, payload, 30000, wire.INFERENCE) for i in range(count)], ack)
+    def receive(self):
+        """Results that have come; waits for at least one byte."""
+        got = 0
+        frames = self._decoder.feed(self._client.socket.recv(1 << 20))
+        now = time.perf_counter()
+        for kind, count, seq, data, start, _ in frames:
+            if kind != wire.RESULTS:
+                continue
+            for fields in wire.RESULT.iter_unpack(data[start:start + wire.RESULT.size * count]):
+                self.took.append(now - self._sent.pop(fields[0]))
+                self.errors += fields[1] != wire.OK
+            self._last_seq = seq + count - 1
+            got += count
+        return got
+
+    def run(self, seconds, outstanding, per_frame):
+        """Requests answered within the time; what is left is taken in afterwards."""
+        done = free = 0
+        for _ in range(outstanding // per_frame):
+            self.send(per_frame)
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            got = self.receive()
+            done += got
+            free += got
+            while free >= per_frame:
+                self.send(per_frame)
+                free -= per_frame
+        while self._sent:
+            self.receive()
+        return done
 
 
 def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    with open("/proc/%d/schedstat" % pid) as file:
+        return int(file.read().split()[0]) / 1e9
 
 
-def throughput(client, payload, shape, seconds):
-    """`shape`: (outstanding requests, requests a frame)."""
-    window, per_frame = shape
-    pid = client.hello["pid"]
-    body = frame_of(per_frame, payload, 0)
-    entries = body[16:]
-    outstanding = done = last = 0
-    cpu, began = cpu_seconds(pid), time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        while outstanding + per_frame <= window:
-            client.send(wire.HEADER.pack(len(entries), wire.REQUESTS, 0, per_frame, last) + entries)
-            outstanding += per_frame
-        got, seen = count_results(client, client.socket.recv(1 << 20))
-        done += got
-        outstanding -= got
-        last = seen or last
-    took, cpu = time.perf_counter() - began, cpu_seconds(pid) - cpu
-    while outstanding:
-        outstanding -= count_results(client, client.socket.recv(1 << 20))[0]
-    return {"window": window, "per_frame": per_frame, "per_second": round(done / took),
-            "per_cpu_second": round(done / cpu) if cpu else None}
-
-
-def round_trip(client, payload, times):
-    entries = frame_of(1, payload, 0)[16:]
-    last, took = 0, []
-    for _ in range(times):
-        began = time.perf_counter()
-        client.send(wire.HEADER.pack(len(entries), wire.REQUESTS, 0, 1, last) + entries)
-        got = 0
-        while not got:
-            got, last = count_results(client, client.socket.recv(1 << 16))
-        took.append((time.perf_counter() - began) * 1e6)
-    took.sort()
-    return {"round_trip_p50_us": round(statistics.median(took), 1), "p99_us": round(took[int(len(took) * 0.99)], 1)}
+def memory_mb(pid):
+    with open("/proc/%d/smaps_rollup" % pid) as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--folder", type=pathlib.Path, required=True)
+    parser.add_argument("--handler", default="model:predict")
+    parser.add_argument("--setup")
+    parser.add_argument("--mode", default="row", choices=["row", "batch", "dataframe"])
+    parser.add_argument("--row", default="[5]", help="the arguments, a JSON list")
+    parser.add_argument("--outstanding", type=int, default=64)
+    parser.add_argument("--per-frame", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--model", nargs="*", default=["noop"], choices=sorted(MODELS))
+    parser.add_argument("--python", default=sys.executable)
     options = parser.parse_args()
-    for name in options.model:
-        code, mode, payload = MODELS[name]
-        with Replica(code, python=[options.python], mode=mode, environment={"OMP_NUM_THREADS": "1"}) as replica:
-            client = replica.worker()
-            round_trip(client, payload.encode(), 200)
-            for shape in ((1, 1), (16, 1), (64, 1), (64, 32), (256, 64)):
-                print(json.dumps(dict(model=name, **throughput(client, payload.encode(), shape, options.seconds))), flush=True)
-            print(json.dumps(dict(model=name, **round_trip(client, payload.encode(), 3000))), flush=True)
+    payload = json.dumps(json.loads(options.row), separators=(",", ":"))[1:-1].encode()
+    with Replica(options.folder, python=[options.python], mode=options.mode, handler=options.handler,
+                 setup=options.setup) as replica:
+        client = replica.worker()
+        pid = client.hello["pid"]
+        Load(client, payload).run(min(1.0, options.seconds), options.outstanding, options.per_frame)
+        load = Load(client, payload)
+        cpu, began = cpu_seconds(pid), time.perf_counter()
+        done = load.run(options.seconds, options.outstanding, options.per_frame)
+        took, cpu = time.perf_counter() - began, cpu_seconds(pid) - cpu
+        times = sorted(load.took)
+        print(json.dumps({"rps": round(done / took, 1), "p50_ms": round(times[len(times) // 2] * 1e3, 4),
+                          "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 4),
+                          "cpu_us": round(cpu * 1e6 / len(times), 2), "memory_mb": round(memory_mb(pid), 1),
+                          "errors": load.errors, "requests": len(times)}))
 
 
 if __name__ == "__main__":
