@@ -65,6 +65,10 @@ Result<> prepare(const Layout& layout, const Users& users) {
   if (auto made = make_directories(layout.data); !made) {
     return fail(made.error().code, "cannot use --data-dir: " + made.error().message);
   }
+  std::error_code error;
+  if (!std::filesystem::is_directory(layout.data, error)) {
+    return fail(ErrorCode::invalid_argument, "--data-dir " + layout.data.string() + " is not a folder: name another one");
+  }
   TRY_VOID(check_disk(layout.data));
   TRY_VOID(owned_directory("/run/hearth", 0, 0, 0755));
   TRY_VOID(owned_directory(layout.run, 0, 0, 0711));
