@@ -2,6 +2,7 @@
 #include "control/request_json.hpp"
 #include "record/record_reader.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace hearth::control {
@@ -43,7 +44,8 @@ struct Followed {
   record::SpoolPosition position;
 };
 
-net::Task<> follow(Control& control, CallPtr call, record::RecordQuery query, record::SpoolPosition position) {
+net::Task<> follow(Control& control, CallPtr call, record::RecordQuery query, Followed shown) {
+  record::SpoolPosition position = shown.position;
   net::HttpExchange& exchange = *call->exchange;
   int quiet_turns = 0;
   while (!exchange.is_closed()) {
@@ -58,6 +60,11 @@ net::Task<> follow(Control& control, CallPtr call, record::RecordQuery query, re
     Result<Followed> found = co_await in_pool(control, std::move(look));
     if (!found) co_return;
     position = found->position;
+    // What was written between taking the position and searching has been shown already.
+    std::erase_if(found->lines, [&shown](const std::string& line) {
+      return std::ranges::find(shown.lines, line) != shown.lines.end();
+    });
+    shown.lines.clear();
     write_lines(exchange, found->lines);
     quiet_turns = found->lines.empty() ? quiet_turns + 1 : 0;
     if (quiet_turns % kHeartbeatTurns == kHeartbeatTurns - 1) exchange.write("\n");
@@ -72,7 +79,7 @@ Answer stream_logs(Control& control, CallPtr call) {
   auto search = [store = control.host.store(), spool = control.host.spool(), query]() -> Result<Followed> {
     const record::RecordReader reader(spool, store);
     Followed found;
-    TRY(found.position, reader.position());  // first: what comes after it is followed, twice beats never
+    TRY(found.position, reader.position());  // first: what comes after it is followed, and not shown twice
     TRY(found.lines, reader.query(query));
     return found;
   };
@@ -83,7 +90,7 @@ Answer stream_logs(Control& control, CallPtr call) {
   }
   call->exchange->start_stream({.content_type = "application/x-ndjson"});
   write_lines(*call->exchange, found->lines);
-  if (following) co_await follow(control, call, std::move(query), found->position);
+  if (following) co_await follow(control, call, std::move(query), std::move(*found));
   call->exchange->finish();
   co_return Reply{};
 }

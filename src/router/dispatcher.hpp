@@ -46,6 +46,8 @@ class Dispatcher final : public NodeListener {
   const NodeLink& node() const { return *node_; }
   /// Connected, or away for less time than requests wait for it.
   bool node_expected() const;
+  /// Connected, or away for less than that after it had been.
+  bool node_ready() const { return node_->was_up() && node_expected(); }
   size_t pending() const { return requests_.size(); }
   void update_gauges();
 

@@ -58,6 +58,7 @@ class NodeLink {
   void stop();
 
   bool is_up() const { return up_; }
+  bool was_up() const { return !boot_.empty() || up_; }
   /// Since when there has been no connection; meaningless while up.
   MonoTime down_since() const { return down_since_; }
   const std::string& node_id() const { return node_id_; }

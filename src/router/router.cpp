@@ -41,6 +41,7 @@ struct Router::State final : Services {
   std::shared_ptr<const catalog::Snapshot> snapshot() override { return catalog_.snapshot(); }
   void refresh_catalog(net::Job done) override { catalog_.refresh(std::move(done)); }
   void call_node(NodeCall call) override { dispatcher_.node().call(std::move(call)); }
+  bool node_connected() override { return dispatcher_.node().is_up(); }
   const Config& config() override { return config_; }
   void warm(const catalog::BranchRef& branch, uint32_t version) override {
     const auto known = catalog_.snapshot();
@@ -136,7 +137,7 @@ bool Router::State::handle_health(const net::HttpRequest& request, net::HttpExch
 /// Ready: it knows the catalog, and a node is there to run models.
 std::string Router::State::unready_reason() const {
   if (!catalog_.snapshot()) return "the catalog could not be read yet; is the object store reachable?";
-  if (!dispatcher_.node_expected()) return "no node is connected to this router";
+  if (!dispatcher_.node_ready()) return "no node is connected to this router";
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "router/config.hpp"
 #include "router/node_link.hpp"
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +31,7 @@ class Services {
   /// `done` when the snapshot holds everything written before this call, or the store did not answer.
   virtual void refresh_catalog(net::Job done) = 0;
   virtual void call_node(NodeCall call) = 0;
+  virtual bool node_connected() = 0;
   /// Has the version started in the background. It is in the snapshot.
   virtual void warm(const catalog::BranchRef& branch, uint32_t version) = 0;
   virtual const Config& config() = 0;
@@ -38,6 +40,9 @@ class Services {
 /// Gets authenticated requests below /api/.
 using AdminHandler = std::function<void(net::HttpRequest&&, std::shared_ptr<net::HttpExchange>, const Caller&)>;
 using MakeAdmin = std::function<AdminHandler(Services&)>;
+
+/// Where run() keeps records on their way to the store.
+std::filesystem::path spool_of(const Config& config);
 
 /// Serves until SIGTERM or SIGINT. Errors: what keeps it from starting (port taken, spool not writable …).
 Result<> run(const Config& config, const MakeAdmin& make_admin);

@@ -6,10 +6,14 @@
 
 namespace hearth::router {
 
+std::filesystem::path spool_of(const Config& config) {
+  return config.directory / "spool";
+}
+
 Result<> run(const Config& config, const MakeAdmin& make_admin) {
   TRY(std::shared_ptr<blob::ObjectStore> store, blob::open_store(config.store));
   TRY(const std::unique_ptr<record::RecordWriter> records,
-      record::RecordWriter::open({.directory = config.directory}, store));
+      record::RecordWriter::open({.directory = spool_of(config)}, store));
   net::EventLoop loop;
   TRY(std::unique_ptr<Router> router, Router::start(loop, config, store, make_admin));
   router->record_to([&records](const record::RequestRecord& record) { records->append(record); });
