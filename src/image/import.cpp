@@ -124,6 +124,9 @@ class Importer {
     CountedSource counted(*stored, stored_read_);
     oci::HashingSource stored_hash(counted);
     TRY(const auto plain, oci::Decompressor::open(stored_hash));
+    // Stored plain, the two digests are of the same bytes; one hash does.
+    const bool is_plain = plain->compression() == oci::Compression::none;
+    if (is_plain || !blob.digest) stored_hash.count_only();
     oci::ReadAhead ahead(*plain);  // decompression has a thread of its own
     oci::HashingSource plain_hash(ahead);
     Guard guarded(*this, plain_hash);
@@ -134,9 +137,10 @@ class Importer {
 
     // The tar reader has read to the end, so both digests are of everything.
     if (stored_hash.bytes() != blob.size) return fail(ErrorCode::corrupt, "its size is not the one that was promised");
-    if (blob.digest && stored_hash.finish() != *blob.digest)
-      return fail(ErrorCode::corrupt, "it does not match its digest");
-    if (plain_hash.finish() != archive_.config().diff_ids[i]) {
+    const Digest diff_id = plain_hash.finish();
+    const Digest stored_digest = is_plain ? diff_id : stored_hash.finish();
+    if (blob.digest && stored_digest != *blob.digest) return fail(ErrorCode::corrupt, "it does not match its digest");
+    if (diff_id != archive_.config().diff_ids[i]) {
       return fail(ErrorCode::corrupt, "its content does not match the diff_id in the image config");
     }
     return merger_.apply(std::move(entries));

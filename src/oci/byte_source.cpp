@@ -67,7 +67,7 @@ Result<size_t> StringSource::read(char* to, size_t size) {
 
 Result<size_t> HashingSource::read(char* to, size_t size) {
   TRY(const size_t got, inner_.read(to, size));
-  hasher_.update(std::string_view(to, got));
+  if (hashes_) hasher_.update(std::string_view(to, got));
   bytes_ += got;
   return got;
 }

@@ -59,12 +59,15 @@ class HashingSource final : public ByteSource {
   explicit HashingSource(ByteSource& inner) : inner_(inner) {}
   Result<size_t> read(char* to, size_t size) override;
   uint64_t bytes() const { return bytes_; }
+  /// From here on only the number is kept.
+  void count_only() { hashes_ = false; }
   /// Of everything that was read so far; once.
   Digest finish() { return hasher_.finish(); }
 
  private:
   ByteSource& inner_;
   DigestHasher hasher_;
+  bool hashes_ = true;
   uint64_t bytes_ = 0;
 };
 

@@ -6,7 +6,6 @@
 #include "image/testing/tar_writer.hpp"
 
 #include <algorithm>
-#include <random>
 
 namespace hearth::image::testing {
 
@@ -14,9 +13,17 @@ namespace {
 
 /// Bytes that do not compress and differ everywhere.
 std::string noise(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::string bytes(size, '\0');
-  std::ranges::generate(bytes, [&random] { return static_cast<char>(random()); });
+  std::string bytes;
+  bytes.reserve(size + 8);
+  uint64_t state =
+      (uint64_t{seed} + 1) * 0x9E37'79B9'7F4A'7C15u;  // xorshift: this runs at every start of the test program
+  while (bytes.size() < size) {
+    state ^= state << 13u;
+    state ^= state >> 7u;
+    state ^= state << 17u;
+    append_le(bytes, state);
+  }
+  bytes.resize(size);
   return bytes;
 }
 
