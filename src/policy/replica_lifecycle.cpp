@@ -88,11 +88,23 @@ std::optional<MonoTime> ReplicaLifecycle::next_wakeup(MonoTime now) const {
   }
 }
 
+bool ReplicaLifecycle::has_failed() const {
+  if (state_ == draining) return stop_cause_ == StopCause::failed;
+  return state_ == crash_loop || (state_ == stopped && retry_at_ && !wanted_again_);
+}
+
+bool ReplicaLifecycle::will_start_again() const {
+  if (state_ == draining)
+    return stop_cause_ == StopCause::restart || (stop_cause_ == StopCause::asked && wanted_again_);
+  return state_ == stopped && wanted_again_;
+}
+
 void ReplicaLifecycle::go(ReplicaState to, MonoTime now) {
   if (to == state_) return;
   CHECK_PROMISE(is_legal(state_, to));
   state_ = to;
   since_ = now;
+  if (to == ready || to == unknown || to == paused) served_ = true;
   act(ActionKind::announce);
 }
 
@@ -104,6 +116,7 @@ void ReplicaLifecycle::begin_start(MonoTime now) {
   wanted_again_ = false;
   retry_at_.reset();
   ready_workers_ = 0;
+  served_ = false;
   start_began_ = now;
   go(fetching, now);
   act(ActionKind::start);
@@ -180,7 +193,7 @@ void ReplicaLifecycle::on(const lifecycle::Workers& event, MonoTime now) {
 
 void ReplicaLifecycle::on(const lifecycle::StartFailed& event, MonoTime now) {
   if (state_ == draining) return on(lifecycle::Stopped{}, now);  // stopped while it was starting
-  if (state_ == fetching || state_ == starting || state_ == loading) failed(event.reason, Next::tell_waiters, now);
+  if (has_process(state_)) failed(event.reason, Next::tell_waiters, now);
 }
 
 void ReplicaLifecycle::on(const lifecycle::WorkerDied& event, MonoTime now) {
@@ -195,8 +208,7 @@ void ReplicaLifecycle::on(const lifecycle::WorkerDied& event, MonoTime now) {
 void ReplicaLifecycle::on(const lifecycle::Died& event, MonoTime now) {
   if (!has_process(state_)) return;
   if (state_ == draining) return on(lifecycle::Stopped{}, now);
-  const bool was_serving = state_ == ready || state_ == paused || state_ == stalled || state_ == unknown;
-  failed(event.reason, was_serving ? Next::start_again : Next::tell_waiters, now);
+  failed(event.reason, served_ ? Next::start_again : Next::tell_waiters, now);
 }
 
 void ReplicaLifecycle::on(const lifecycle::Load& event, MonoTime now) {

@@ -124,6 +124,9 @@ class ReplicaLifecycle {
 
   explicit ReplicaLifecycle(LifecycleLimits limits) : limits_(limits) {}
 
+  /// Known only once the version's record has been read.
+  void set_limits(const LifecycleLimits& limits) { limits_ = limits; }
+
   Actions step(const lifecycle::Event& event, MonoTime now);
   /// When step(Tick) has something to do, if nothing happens before.
   std::optional<MonoTime> next_wakeup(MonoTime now) const;
@@ -135,6 +138,10 @@ class ReplicaLifecycle {
   /// Before this a Wanted is answered with the last failure instead of a new start.
   std::optional<MonoTime> retry_at() const { return retry_at_; }
   uint32_t failures_in_a_row() const { return failures_; }
+  /// It does not run and will not until somebody asks again after retry_at().
+  bool has_failed() const;
+  /// It does not run, and is going to be started without being asked.
+  bool will_start_again() const;
 
  private:
   void on(const lifecycle::Wanted&, MonoTime now);
@@ -172,6 +179,7 @@ class ReplicaLifecycle {
   uint32_t failures_ = 0;
   bool wanted_again_ = false;  // start when the stop is done, or at retry_at_
   StopCause stop_cause_ = StopCause::asked;
+  bool served_ = false;  // was ready in this life: its death is no failed start
   std::optional<MonoTime> retry_at_;
   std::string reason_;
   Actions actions_;

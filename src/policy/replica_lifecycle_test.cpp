@@ -88,6 +88,7 @@ TEST_F(ReplicaLifecycleTest, AFailedStartTellsItsWaitersAtOnceAndBacksOff) {
   EXPECT_THAT(step(StartFailed{"import error"}), ElementsAre(announce, fail_waiters));
   EXPECT_EQ(life_.state(), stopped);
   EXPECT_EQ(told(), "import error");
+  EXPECT_TRUE(life_.has_failed());
   EXPECT_THAT(step(Wanted{}), ElementsAre(fail_waiters));
   EXPECT_EQ(told(), "import error");
   pass(milliseconds(500));
@@ -162,10 +163,25 @@ TEST_F(ReplicaLifecycleTest, ADeathWhileServingStartsAgainAtOnceAndThenBacksOff)
   step(Reached{loading});
   step(Workers{1});
   EXPECT_THAT(step(Died{"killed by signal 9"}), ElementsAre(announce));  // waiters go on waiting
+  EXPECT_FALSE(life_.has_failed());
+  EXPECT_TRUE(life_.will_start_again());
   EXPECT_THAT(step(Wanted{}), IsEmpty());
   ASSERT_TRUE(life_.next_wakeup(now_));
   now_ = *life_.next_wakeup(now_);
   EXPECT_THAT(step(Tick{}), ElementsAre(announce, start));
+}
+
+TEST_F(ReplicaLifecycleTest, AContainersDeathThatBeginsWithItsWorkersIsNoFailedStart) {
+  start_until_ready();
+  step(Load{1});
+  step(Workers{0});
+  EXPECT_THAT(step(Died{"killed by signal 9"}), ElementsAre(announce, announce, start));
+}
+
+TEST_F(ReplicaLifecycleTest, ADeathBeforeAnyWorkerWasReadyIsAFailedStart) {
+  step(Wanted{});
+  step(Reached{loading});
+  EXPECT_THAT(step(Died{"exit code 2"}), ElementsAre(announce, fail_waiters));
 }
 
 TEST_F(ReplicaLifecycleTest, RepeatedDeathsEndInACrashLoopThatTellsTheReason) {

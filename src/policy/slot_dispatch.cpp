@@ -30,6 +30,12 @@ void SlotDispatch::worker_ready(uint32_t index) {
   ++ready_;
 }
 
+void SlotDispatch::worker_unready(uint32_t index) {
+  Worker& worker = workers_.at(index);
+  if (worker.ready) --ready_;
+  worker.ready = false;
+}
+
 void SlotDispatch::worker_gone(uint32_t index) {
   Worker& worker = workers_.at(index);
   if (worker.ready) --ready_;

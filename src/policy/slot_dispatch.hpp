@@ -35,7 +35,9 @@ class SlotDispatch {
   explicit SlotDispatch(Limits limits);
 
   void worker_ready(uint32_t index);
-  /// Takes no more: died, not ready. What was outstanding there is the caller's to answer or send again.
+  /// Takes no more for now; what is outstanding there goes on.
+  void worker_unready(uint32_t index);
+  /// Died or out of reach. What was outstanding there is the caller's to answer or send again.
   void worker_gone(uint32_t index);
   /// Adopted work: `count` requests are outstanding at the worker already.
   void adopt(uint32_t index, uint32_t count);

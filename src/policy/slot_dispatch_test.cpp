@@ -95,6 +95,18 @@ TEST(SlotDispatch, AFastBatchModelHasTheNextBatchWaiting) {
   EXPECT_EQ(dispatch.next(99), std::nullopt);
 }
 
+TEST(SlotDispatch, AnUnreadyWorkerKeepsWhatItHasAndGetsNoMore) {
+  auto dispatch = ready_dispatch({.slots = 1});
+  dispatch.sent(0, 1);
+  dispatch.worker_unready(0);
+  EXPECT_EQ(dispatch.outstanding(0), 1U);
+  EXPECT_EQ(dispatch.credits(), 0U);
+  dispatch.done(0, microseconds(10), 1);
+  EXPECT_EQ(dispatch.next(1), std::nullopt);
+  dispatch.worker_ready(0);
+  EXPECT_EQ(dispatch.next(1)->index, 0U);
+}
+
 TEST(SlotDispatch, WhatDidNotRunTeachesNothing) {
   auto dispatch = ready_dispatch({.slots = 1});
   learn(dispatch, milliseconds(50));

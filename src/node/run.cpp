@@ -1,0 +1,100 @@
+#include "node/run.hpp"
+
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "blob/object_store.hpp"
+#include "catalog/catalog.hpp"
+#include "container/holder_spawner.hpp"
+#include "fleet/fleet_publisher.hpp"
+#include "node/container_launcher.hpp"
+#include "node/node.hpp"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+#include <thread>
+#include <utility>
+
+namespace hearth::node {
+
+namespace {
+
+constexpr size_t kPoolThreads = 6;
+constexpr size_t kCallThreads = 2;  // builds at once
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? std::string(name) : std::string("local");
+}
+
+/// Beside the installed program, or in the source tree whose build folder holds it.
+Result<std::filesystem::path> find_runner(const std::filesystem::path& given) {
+  if (!given.empty()) {
+    if (std::filesystem::exists(given / "main.py")) return given;
+    return fail(ErrorCode::not_found, "no runner in " + given.string() + " (--runner-dir)");
+  }
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  for (const char* where : {"../share/hearth/runner", "../runner", "runner"}) {
+    const std::filesystem::path candidate = (program / where).lexically_normal();
+    if (std::filesystem::exists(candidate / "main.py", error)) return candidate;
+  }
+  return fail(ErrorCode::not_found,
+              "the Python runner is not beside " + program.string() + ": name it by --runner-dir");
+}
+
+/// Everything that outlives the Node, in the order of construction.
+struct Process {
+  net::EventLoop loop;
+  net::BlockingPool pool{loop, kPoolThreads};
+  net::BlockingPool call_pool{loop, kCallThreads};
+  std::shared_ptr<catalog::Catalog> catalog;
+  std::unique_ptr<ContainerLauncher> launcher;
+};
+
+Result<> open_parts(const Config& config, Process& process) {
+  TRY(std::filesystem::path runner, find_runner(config.runner_dir));
+  TRY(auto store, blob::open_store(config.store));
+  process.catalog = std::make_shared<catalog::Catalog>(std::move(store));
+  TRY_VOID(make_directories(config.dir, 0700));
+  auto client = std::make_shared<holder::Client>(config.holder);
+  TRY(container::ContainerRuntime runtime,
+      container::ContainerRuntime::open({.runtime = config.runtime,
+                                         .run_dir = config.run_dir,
+                                         .cgroup_parent = "/hearth/" + config.run_dir.filename().string()},
+                                        std::make_shared<container::HolderSpawner>(client)));
+  process.launcher = std::make_unique<ContainerLauncher>(
+      ContainerLauncherConfig{config.run_dir, config.imagefs, std::move(runner), config.id_base}, std::move(runtime),
+      client);
+  return {};
+}
+
+}  // namespace
+
+Result<> run(const Config& config) {
+  Process process;
+  TRY_VOID(open_parts(config, process));
+  const std::string node_id = config.node_id.empty() ? host_name() : config.node_id;
+  NodeOptions options{.id = node_id,
+                      .socket = config.socket,
+                      .run_dir = config.run_dir,
+                      .data_dir = config.dir,
+                      .router_gid = config.router_gid,
+                      .start_permits = config.start_permits};
+  Node node({process.loop, process.pool, process.call_pool, *process.launcher,
+             [catalog = process.catalog](const catalog::BranchRef& branch, uint32_t version) {
+               return catalog->version(branch, version);
+             }},
+            std::move(options));
+  TRY_VOID(node.start());
+  process.loop.on_signals({SIGTERM, SIGINT, SIGUSR1}, [&node, &process, keep = config.keep_replicas](int number) {
+    const AfterStop after = number == SIGUSR1 || keep ? AfterStop::replicas_stay : AfterStop::replicas_stop;
+    node.stop(after, [&process] { process.loop.stop(); });
+  });
+  log_info("node serves", {{"socket", config.socket.string()}, {"id", node_id}});
+  process.loop.run();
+  return {};
+}
+
+}  // namespace hearth::node
