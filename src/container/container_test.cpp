@@ -273,6 +273,15 @@ TEST_F(Jail, BuildContainerWritesALayerAsRootOfItsOwn) {
   }
 }
 
+TEST_F(Jail, ReplicaGetsNeitherTheHostsNetworkNorItsFoldersToWrite) {
+  auto networked = spec("true");
+  networked.network = Network::host;
+  EXPECT_EQ(runtime->start(std::move(networked)).error().code, ErrorCode::invalid_argument);
+  auto writing = spec("true");
+  writing.binds.push_back({.target = "/w", .source = folder.path(), .tree = {}, .access = Access::read_write});
+  EXPECT_EQ(runtime->start(std::move(writing)).error().code, ErrorCode::invalid_argument);
+}
+
 TEST_F(Jail, RunIsEndedByItsDeadline) {
   const auto result =
       runtime->run(spec("sleep 1000"), [](std::string_view) {}, Deadline::after(mono_now(), seconds(1)));
