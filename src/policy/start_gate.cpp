@@ -64,6 +64,7 @@ GateVerdict StartGate::ask(MonoTime now) {
 GateChange StartGate::report(const TargetReport& report, MonoTime now) {
   heard_ = now;
   switch (report.state) {
+    case TargetState::paused:  // takes requests: the node thaws it
     case TargetState::ready:
       if (state_ == State::starting && asked_ != MonoTime{}) {
         const Duration took = now - asked_;
@@ -77,8 +78,7 @@ GateChange StartGate::report(const TargetReport& report, MonoTime now) {
       fail(report.reason.empty() ? "the model failed to start" : report.reason, now);
       return GateChange::failed;
     case TargetState::unknown:
-    case TargetState::absent:
-    case TargetState::paused: {
+    case TargetState::absent: {
       // Said once before a start begins; said of a start that had begun, it means that the start was given up.
       if (state_ == State::starting && !progressed_) return GateChange::none;
       if (state_ == State::failed) return GateChange::none;

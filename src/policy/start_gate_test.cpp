@@ -125,6 +125,15 @@ TEST(StartGate, AStoppedIdleReplicaIsStartedByTheNextRequest) {
   EXPECT_EQ(gate.arrive(kPatient, kStart).start, StartNode::yes);
 }
 
+TEST(StartGate, APausedReplicaTakesRequests) {
+  StartGate gate;
+  gate.report({.state = TargetState::ready}, kStart);
+  EXPECT_EQ(gate.report({.state = TargetState::paused}, kStart), GateChange::none);
+  EXPECT_EQ(gate.arrive(kPatient, kStart).kind, Kind::go);
+  StartGate fresh;
+  EXPECT_EQ(fresh.report({.state = TargetState::paused}, kStart), GateChange::opened);
+}
+
 TEST(StartGate, AStartGivenUpOnTheWayIsAskedForAgain) {
   StartGate gate;
   gate.arrive(kPatient, kStart);

@@ -86,6 +86,7 @@ void NodeLink::stop() {
 }
 
 void NodeLink::connect() {
+  if (socket_.empty()) return reconnect_later();  // no node is known yet
   auto channel = net::ByteChannel::connect_unix(loop_, socket_);
   if (!channel) {
     if (!std::exchange(complained_, true)) {

@@ -54,6 +54,8 @@ class NodeLink {
   NodeLink& operator=(const NodeLink&) = delete;
 
   void start();
+  /// From the next attempt to connect on.
+  void set_socket(std::filesystem::path socket) { socket_ = std::move(socket); }
   /// Says goodbye and closes; no more callbacks.
   void stop();
 

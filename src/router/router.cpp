@@ -1,6 +1,7 @@
 #include "router/router.hpp"
 
 #include "base/metrics.hpp"
+#include "fleet/fleet_watcher.hpp"
 #include "net/listen.hpp"
 #include "router/catalog_cache.hpp"
 #include "router/dispatcher.hpp"
@@ -53,6 +54,7 @@ struct Router::State final : Services {
 
   void begin();
   void snapshot_changed();
+  void follow_fleet(const fleet::FleetWatcher::Nodes& nodes);
   void handle(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange);
   void handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, bool refreshed);
   bool handle_health(const net::HttpRequest& request, net::HttpExchange& exchange);
@@ -68,6 +70,7 @@ struct Router::State final : Services {
   CatalogCache catalog_;
   Dispatcher dispatcher_;
   InferenceApi inference_;
+  std::unique_ptr<fleet::FleetWatcher> fleet_;
   AdminHandler admin_;
   std::unique_ptr<net::HttpServer> server_;
   std::string address_;
@@ -76,6 +79,17 @@ struct Router::State final : Services {
 void Router::State::begin() {
   catalog_.start(config_.catalog_refresh, [this] { snapshot_changed(); });
   dispatcher_.start();
+  if (!config_.nodes.empty() || config_.redis.empty()) return;
+  fleet_ =
+      std::make_unique<fleet::FleetWatcher>(loop_, redis::RedisOptions{.address = config_.redis},
+                                            [this](const fleet::FleetWatcher::Nodes& nodes) { follow_fleet(nodes); });
+}
+
+/// Without a node named at start: the first of the fleet that can be reached from here.
+void Router::State::follow_fleet(const fleet::FleetWatcher::Nodes& nodes) {
+  for (const auto& [id, node] : nodes) {
+    if (node.address.starts_with('/')) return dispatcher_.node().set_socket(node.address);
+  }
 }
 
 void Router::State::snapshot_changed() {

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
+#include <random>
+#include <set>
 
 namespace hearth::router {
 namespace {
@@ -377,6 +379,63 @@ TEST_F(RouterTest, ServesWhatItKnowsWhenTheStoreIsGone) {
   EXPECT_EQ(get("/readyz").status, 200);
   fs::rename(folder_ / "away", folder_ / "store");
 }
+
+/// Whatever breaks and in whatever order: every client that stays gets its own answer, and every request ends once.
+class AnyWeather : public RouterTest, public testing::WithParamInterface<uint32_t> {};
+
+TEST_P(AnyWeather, LosesNothingAndAnswersNothingTwice) {
+  start();
+  std::mt19937 random(GetParam());
+  struct Expected {
+    std::string answer;
+    std::shared_ptr<CallerResponse> response;
+    bool left = false;
+  };
+  std::vector<Expected> expected;
+  const auto reply_to = [this](size_t index) {
+    const FakeRequest request = node_->held[index];
+    node_->held.erase(node_->held.begin() + static_cast<ptrdiff_t>(index));
+    node_->reply(request.id, request.payload);
+  };
+  for (int step = 0; step < 400; ++step) {
+    const uint32_t event = random() % 100;
+    if (event < 40) {
+      const std::string n = std::to_string(expected.size());
+      const bool batch = random() % 4 == 0;
+      const std::string body = R"({"data":)" + (batch ? "[[2," + n + "],[1,\"" + n + "\"]]" : n) + "}";
+      const std::string answer = R"({"data":)" + (batch ? "[[1,\"" + n + "\"],[2," + n + "]]" : n) + "}";
+      expected.push_back({.answer = answer, .response = send({.path = "/v1/m/1", .body = body})});
+    } else if (event < 70 && !node_->held.empty()) {
+      reply_to(random() % node_->held.size());
+    } else if (event < 74) {
+      node_->drop();
+    } else if (event < 76) {
+      node_->die();
+    } else if (event < 80 && !expected.empty()) {
+      const size_t back = 1 + random() % std::min<size_t>(5, expected.size());
+      expected[expected.size() - back].left = true;
+      callers_[callers_.size() - back]->close();
+    } else if (event < 84) {
+      node_->credits(node_->last_target, random() % 6);
+    }
+    loop_.run_until([] { return true; }, milliseconds(1));
+  }
+  // Calm weather: everything is answered.
+  EXPECT_TRUE(wait([this, &expected, &reply_to] {
+    if (node_->last_target != 0) node_->credits(node_->last_target, 8);
+    while (!node_->held.empty()) reply_to(0);
+    return std::ranges::all_of(expected, [](const Expected& e) { return e.left || e.response->status != 0; });
+  }));
+  std::set<std::string> ids;
+  for (const record::RequestRecord& record : records_) EXPECT_TRUE(ids.insert(record.id).second) << "ended twice";
+  for (const Expected& e : expected) {
+    if (e.response->status == 0) continue;  // this client left
+    EXPECT_EQ(e.response->status, 200) << e.response->body;
+    EXPECT_EQ(e.response->body, e.answer);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Router, AnyWeather, testing::Range(1u, 9u));
 
 TEST_F(RouterTest, PassesAuthenticatedAdminRequestsOn) {
   start();
