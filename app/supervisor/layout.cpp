@@ -67,7 +67,8 @@ Result<> prepare(const Layout& layout, const Users& users) {
   }
   std::error_code error;
   if (!std::filesystem::is_directory(layout.data, error)) {
-    return fail(ErrorCode::invalid_argument, "--data-dir " + layout.data.string() + " is not a folder: name another one");
+    return fail(ErrorCode::invalid_argument,
+                "--data-dir " + layout.data.string() + " is not a folder: name another one");
   }
   TRY_VOID(check_disk(layout.data));
   TRY_VOID(owned_directory("/run/hearth", 0, 0, 0755));

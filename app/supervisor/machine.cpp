@@ -10,6 +10,7 @@
 #include "supervisor/invoking_user.hpp"
 #include "supervisor/listen_address.hpp"
 #include "supervisor/run_state.hpp"
+#include "supervisor/shutdown.hpp"
 #include "supervisor/supervisor.hpp"
 #include "supervisor/watched_process.hpp"
 
@@ -20,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace hearth::supervisor {
@@ -39,20 +41,36 @@ std::string store_of(const MachineOptions& options, const Layout& layout) {
   return std::filesystem::absolute(options.store).lexically_normal();
 }
 
-/// The listener that running routers serve, kept by the holder over the death of a supervisor; else a new one.
-Result<Listener> open_listener(const Layout& layout, const ListenAddress& address) {
-  auto kept = holder::Client(layout.socket("holder")).get(kListenerName);
+/// The listener of a router that runs although the supervisor that started it was killed: from the holder, or, when
+/// that died too, from the router itself. Empty when nothing serves.
+UniqueFd kept_listener(const Layout& layout, const RunState& earlier) {
+  if (auto kept = holder::Client(layout.socket("holder")).get(kListenerName)) return std::move(*kept);
+  const auto router = std::ranges::find(earlier.processes, "router", &ProcessState::role);
+  if (router == earlier.processes.end()) return {};
+  const auto process = WatchedProcess::find(router->pid, router->start_time);
+  return process ? process->descriptor(kRouterListenerFd) : UniqueFd();
+}
+
+Result<Listener> open_listener(const Layout& layout, const ListenAddress& address, const RunState& earlier) {
+  UniqueFd kept = kept_listener(layout, earlier);
   if (!kept) {
     TRY(auto fd, listen_on(address));
     TRY(auto url, url_of_listener(fd.get()));
     return Listener{std::move(fd), std::move(url)};
   }
-  TRY(auto url, url_of_listener(kept->get()));
+  TRY(auto url, url_of_listener(kept.get()));
   if (address.port != 0 && !url.ends_with(":" + std::to_string(address.port))) {
     return fail(ErrorCode::already_exists,
                 "this data folder is already served at " + url + "; to change the port, run 'hearth down' first");
   }
-  return Listener{std::move(*kept), std::move(url)};
+  return Listener{std::move(kept), std::move(url)};
+}
+
+/// What runs cannot be given another store.
+Result<> check_store(const RunState& earlier, const std::string& store) {
+  if (earlier.store == store || still_running(earlier).empty()) return {};
+  return fail(ErrorCode::already_exists,
+              "what runs here uses the store " + earlier.store + "; to change it, run 'hearth down' first");
 }
 
 /// A data folder is new until this file is there.
@@ -135,9 +153,11 @@ std::optional<Announcement> announcement_of_running(const Layout& layout) {
 Result<> run_machine(const MachineOptions& options, const MachineEvents& events) {
   const Layout layout = locate(options.data_dir);
   const std::string store = store_of(options, layout);
+  const RunState earlier = read_run_state(layout.state()).value_or(RunState{});
+  TRY_VOID(check_store(earlier, store));
   if (store.find("://") == std::string::npos) TRY_VOID(prepare_store(store, options.users));
   TRY(const auto address, ListenAddress::parse(options.listen));
-  TRY(const auto listener, open_listener(layout, address));
+  TRY(const auto listener, open_listener(layout, address, earlier));
   TRY(const std::string key, first_key(layout, store));
   TRY_VOID(write_contexts(layout, {listener.url, key, layout.data}));
 

@@ -9,8 +9,7 @@ namespace hearth::supervisor {
 
 namespace {
 
-constexpr int kListenerFd = 3;  // in the router
-constexpr int kStoreFd = 4;
+constexpr int kStoreFd = 4;  // in the router
 constexpr int kSpoolFd = 5;
 
 /// Ourselves in another role: the same file also when it was replaced on disk meanwhile.
@@ -102,12 +101,12 @@ Role router(const RoleOptions& options) {
   const Layout& layout = options.layout;
   Role role{.name = "router", .launch = {}, .ready = {}, .stop_time = seconds(35), .folders = {}};
   role.launch = own_program(options, "router", {});
-  role.launch.fds = {{options.listener, kListenerFd}};
+  role.launch.fds = {{options.listener, kRouterListenerFd}};
   const std::string store = reachable(role, options.users, options.store, kStoreFd);
   const std::string spool = reachable(role, options.users, layout.data / "router", kSpoolFd);
   for (const std::string& arg :
-       {std::string("--listen-fd"), std::to_string(kListenerFd), std::string("--store"), store, std::string("--dir"),
-        spool, std::string("--redis"), layout.socket("redis").string(), std::string("--node"),
+       {std::string("--listen-fd"), std::to_string(kRouterListenerFd), std::string("--store"), store,
+        std::string("--dir"), spool, std::string("--redis"), layout.socket("redis").string(), std::string("--node"),
         layout.socket("node").string(), std::string("--url"), options.url}) {
     role.launch.args.push_back(arg);
   }

@@ -19,6 +19,8 @@ struct Role {
   std::vector<UniqueFd> folders;     // what launch.fds refer to
 };
 
+inline constexpr int kRouterListenerFd = 3;  // where a router of ours finds the public listener
+
 struct RoleOptions {
   Layout layout;
   Users users;

@@ -42,4 +42,8 @@ void WatchedProcess::signal(int number) const {
   (void)::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
 }
 
+UniqueFd WatchedProcess::descriptor(int number) const {
+  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0)));
+}
+
 }  // namespace hearth::supervisor

@@ -27,6 +27,8 @@ class WatchedProcess {
   /// True when it ended in time.
   bool wait(Deadline deadline) const;
   void signal(int number) const;
+  /// A duplicate of one of its descriptors; empty when it has none of that number, or we may not.
+  UniqueFd descriptor(int number) const;
 
  private:
   WatchedProcess(pid_t pid, uint64_t start_time, UniqueFd pidfd)

@@ -164,6 +164,15 @@ def test_a_router_that_dies_without_a_supervisor_still_has_its_listener(server):
     assert answers[0].status == 200
 
 
+def test_the_listener_is_found_although_supervisor_and_holder_died(server):
+    before, url = pids(server), server.info["url"]
+    kill(server.info["pid"])
+    kill(before["holder"])
+    assert server.up()["url"] == url
+    assert {r: p for r, p in pids(server).items() if r != "holder"} == {r: p for r, p in before.items() if r != "holder"}
+    one_call(server)
+
+
 def test_a_killed_replica_is_started_again(server):
     one_call(server)
     old = replica_pids(server)
