@@ -37,6 +37,7 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(self._listener, select.POLLIN)
         self._kept = wire.KeptResults()
+        self._hold_results = False  # until the new connection has asked for those it has not seen
         self._queue = deque()  # (id, payload, deadline ns, arrival ns, arguments or None)
         self._alone = set()  # ids that a failed joint call left to be called one by one
         self._done = []  # finished, not yet sent: (id, status, batch, value, stdout, stderr, run ns, wait ns)
@@ -165,6 +166,9 @@ class Worker:
             old.close()
             self._watch(old)
         self._connection = new
+        # A peer that comes back asks by ATTACH for what is kept. Fresher results may not overtake that, or it would take
+        # the kept ones for repetitions of what it has seen.
+        self._hold_results = self._kept.bytes > 0 or bool(self._queue)
         self._poll.register(new.fd, select.POLLIN)
         new.send(wire.json_frame(wire.HELLO, self._hello()))
         self._credits_sent = 0
@@ -249,6 +253,7 @@ class Worker:
         self._flush(0)
 
     def _attach(self, link, seq, ids):
+        self._hold_results = False
         for made in self._kept.after(seq):
             link.send(made)
         known = self._kept.ids()
@@ -443,7 +448,7 @@ class Worker:
                 status, value = wire.UNSENDABLE, errors.to_json(
                     {"error": "the result has %d bytes; at most %d can be sent" % (len(value), wire.MAX_FRAME - 4096)})
             if size + len(value) > wire.MAX_FRAME - 8192 - len(out) - len(err) or len(entries) == 65535:
-                self._send(self._kept.keep(entries, payloads))
+                self._send_results(self._kept.keep(entries, payloads))
                 entries, payloads, size = [], [], 0
             entries.append(pack(rid, status, 0, batch, len(value), len(out), len(err), _us(run_ns),
                                 min(int(run_ns * cpu_share), _MOST), _us(wait_ns), rss))
@@ -453,9 +458,13 @@ class Worker:
                 payloads.append(out)
                 payloads.append(err)
                 size += len(out) + len(err)
-        self._send(self._kept.keep(entries, payloads))
+        self._send_results(self._kept.keep(entries, payloads))
         if self._kept.bytes > _KEPT_LIMIT_BYTES:
             self._send_credits()
+
+    def _send_results(self, made):
+        if not self._hold_results:
+            self._send(made)
 
     def _send(self, data):
         link = self._connection

@@ -246,6 +246,7 @@ def test_a_newer_connection_replaces_one_that_is_still_open():
         old = replica.worker()
         old.value("1")
         new = replica.worker()
+        new.send(wire.ids_frame(wire.ATTACH, [], seq=1))
         assert new.value("2") == 2
         with pytest.raises((EOFError, ConnectionError)):
             old.call("3")
@@ -272,6 +273,20 @@ def test_attach_sends_nothing_the_peer_has_processed():
         new.send(wire.ids_frame(wire.ATTACH, [], seq=first["seq"]))
         assert new.results([second["id"]])[0]["seq"] == second["seq"]
         assert not new._ready
+
+
+def test_fresh_results_do_not_overtake_the_kept_ones_on_a_new_connection():
+    with Replica(SLEEPER) as replica:
+        old = replica.worker()
+        done, = old.ask("0")
+        old.results([done])
+        running, queued = old.ask("0.2", "0")
+        old.close()
+        new = replica.worker()
+        time.sleep(0.4)  # both end before anybody has asked for what is kept
+        assert not new._ready
+        new.send(wire.ids_frame(wire.ATTACH, [done, running, queued], seq=0))
+        assert [r["seq"] for r in new.results([done, running, queued])] == [1, 2, 3]
 
 
 def test_ping_is_answered():

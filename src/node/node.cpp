@@ -16,7 +16,7 @@ using policy::ReplicaState;
 namespace {
 
 constexpr size_t kBootLength = 16;
-constexpr Duration kOrphansKeptFor = seconds(60);
+constexpr Duration kOrphansKeptFor = seconds(10);
 constexpr Duration kInterruptAfter = milliseconds(50);  // a cancelled call that ends by itself needs no interrupt
 constexpr Duration kStuckAfter = seconds(12);           // after the interrupt, which kills after two seconds
 constexpr Duration kDeadlineGrain = milliseconds(10);
