@@ -12,6 +12,7 @@ namespace hearth::oci {
 namespace {
 
 constexpr size_t kMaxReferenceBytes = 512;
+constexpr size_t kMaxReasonBytes = 1000;
 
 Result<> check_reference(std::string_view reference) {
   constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@[]";
@@ -44,7 +45,15 @@ std::string reason(std::string_view output) {
     line = line.substr(message + 5);
     if (line.ends_with('"')) line.remove_suffix(1);
   }
-  return printable(line);
+  std::string text;
+  for (size_t i = 0; i < std::min(line.size(), kMaxReasonBytes); ++i) {
+    const bool escaped = line[i] == '\\' && i + 1 < line.size();
+    if (escaped) ++i;
+    const bool blank = escaped && (line[i] == 'n' || line[i] == 't');
+    if (!blank) text += printable(line.substr(i, 1));
+    if (blank && !text.ends_with(' ')) text += ' ';
+  }
+  return text;
 }
 
 ErrorCode code_of(std::string_view output) {
