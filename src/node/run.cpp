@@ -5,7 +5,8 @@
 #include "blob/object_store.hpp"
 #include "catalog/catalog.hpp"
 #include "container/holder_spawner.hpp"
-#include "fleet/fleet_publisher.hpp"
+#include "mount/imagefs_client.hpp"
+#include "node/build_calls.hpp"
 #include "node/container_launcher.hpp"
 #include "node/node.hpp"
 
@@ -13,6 +14,7 @@
 
 #include <csignal>
 #include <memory>
+#include <stop_token>
 #include <thread>
 #include <utility>
 
@@ -51,14 +53,40 @@ struct Process {
   net::BlockingPool call_pool{loop, kCallThreads};
   std::shared_ptr<catalog::Catalog> catalog;
   std::unique_ptr<ContainerLauncher> launcher;
+  std::shared_ptr<build::Builder> builder;
+  std::stop_source builds;  // asked to stop when the node ends
 };
+
+/// Build containers are no replicas: they live in a folder and an id range of their own.
+Result<> open_builder(const Config& config, Process& process, std::shared_ptr<blob::ObjectStore> store,
+                      const std::shared_ptr<holder::Client>& client) {
+  const std::filesystem::path run_dir = config.run_dir / "build";
+  TRY_VOID(make_directories(run_dir, 0711));
+  TRY(container::ContainerRuntime runtime,
+      container::ContainerRuntime::open({.runtime = config.runtime,
+                                         .run_dir = run_dir,
+                                         .cgroup_parent = "/hearth/" + config.run_dir.filename().string() + "-build"},
+                                        std::make_shared<container::HolderSpawner>(client)));
+  build::BuilderConfig builder;
+  builder.store = std::move(store);
+  builder.mount_layer = [imagefs = mount::ImagefsClient(config.imagefs)](const std::string& workspace,
+                                                                         const Digest& digest) {
+    return imagefs.layer({.workspace = workspace, .digest = digest});
+  };
+  builder.runtime = std::make_shared<container::ContainerRuntime>(std::move(runtime));
+  builder.directory = config.dir;
+  builder.ids = {.host_base = config.id_base + 65536};
+  TRY(process.builder, build::Builder::open(std::move(builder)));
+  return {};
+}
 
 Result<> open_parts(const Config& config, Process& process) {
   TRY(std::filesystem::path runner, find_runner(config.runner_dir));
   TRY(auto store, blob::open_store(config.store));
-  process.catalog = std::make_shared<catalog::Catalog>(std::move(store));
+  process.catalog = std::make_shared<catalog::Catalog>(store);
   TRY_VOID(make_directories(config.dir, 0700));
   auto client = std::make_shared<holder::Client>(config.holder);
+  TRY_VOID(open_builder(config, process, store, client));
   TRY(container::ContainerRuntime runtime,
       container::ContainerRuntime::open({.runtime = config.runtime,
                                          .run_dir = config.run_dir,
@@ -81,7 +109,8 @@ Result<> run(const Config& config) {
                       .run_dir = config.run_dir,
                       .data_dir = config.dir,
                       .router_gid = config.router_gid,
-                      .start_permits = config.start_permits};
+                      .start_permits = config.start_permits,
+                      .calls = build_calls(process.builder, process.builds.get_token())};
   Node node({process.loop, process.pool, process.call_pool, *process.launcher,
              [catalog = process.catalog](const catalog::BranchRef& branch, uint32_t version) {
                return catalog->version(branch, version);
@@ -89,6 +118,7 @@ Result<> run(const Config& config) {
             std::move(options));
   TRY_VOID(node.start());
   process.loop.on_signals({SIGTERM, SIGINT, SIGUSR1}, [&node, &process, keep = config.keep_replicas](int number) {
+    process.builds.request_stop();
     const AfterStop after = number == SIGUSR1 || keep ? AfterStop::replicas_stay : AfterStop::replicas_stop;
     node.stop(after, [&process] { process.loop.stop(); });
   });
