@@ -1,5 +1,8 @@
 #include "node/build_calls.hpp"
 
+#include "catalog/image_record.hpp"
+#include "catalog/model_config.hpp"
+#include "catalog/names.hpp"
 #include "node/json_fields.hpp"
 
 #include <utility>
@@ -8,72 +11,76 @@ namespace hearth::node {
 
 namespace {
 
-using Json = nlohmann::json;
-using ProgressText = std::function<void(std::string)>;
-
 std::string progress_json(const build::Progress& progress) {
-  Json event = {{"phase", progress.phase}};
-  if (!progress.message.empty()) event["message"] = progress.message;
-  if (!progress.log.empty()) event["log"] = progress.log;
+  nlohmann::json json = {{"phase", progress.phase}};
+  if (!progress.message.empty()) json["message"] = progress.message;
   if (progress.total > 0) {
-    event["done"] = progress.done;
-    event["total"] = progress.total;
+    json["done"] = progress.done;
+    json["total"] = progress.total;
   }
-  return to_text(event);
+  if (!progress.log.empty()) json["log"] = progress.log;
+  return to_text(json);
 }
 
-Result<build::Manifest> manifest_of(const Json& params) {
-  const Json* files = field(params, "files");
-  if (files == nullptr) return build::Manifest();
-  return build::parse_manifest(to_text(*files));
+Result<build::Manifest> files_of(const nlohmann::json& json) {
+  const nlohmann::json* files = field(json, "files");
+  return build::parse_manifest(files == nullptr ? "[]" : to_text(*files));
 }
 
-Result<image::SourceKind> kind_of(const std::string& name) {
-  if (name == "oci") return image::SourceKind::oci_layout;
-  if (name == "docker-archive") return image::SourceKind::docker_archive;
-  if (name == "docker") return image::SourceKind::registry;
-  return fail(ErrorCode::invalid_argument, "'" + name + "' is no image source; known: oci, docker-archive, docker");
-}
-
-Result<std::string> build_version(build::Builder& builder, const std::string& params_json, const ProgressText& progress,
-                                  const std::stop_token& stop) {
-  const Json params = Json::parse(params_json, nullptr, false);
-  build::BuildRequest request{.workspace = text_field(params, "workspace")};
+Result<std::string> run_build(build::Builder& builder, const nlohmann::json& params, const CallControl& control) {
+  build::BuildRequest request;
+  request.workspace = text_field(params, "workspace");
+  TRY_VOID(catalog::check_workspace_name(request.workspace));
   TRY(request.config, catalog::parse_model_config(text_field(params, "config_toml")));
-  TRY(request.files, manifest_of(params));
-  const auto sink = [&progress](const build::Progress& now) { progress(progress_json(now)); };
-  TRY(build::BuildResult built, builder.build(request, sink, stop));
-  const Json image = Json::parse(catalog::image_spec_to_json(built.image));
-  return to_text({{"image", image}, {"stale_pyc", built.stale_pyc}});
+  TRY(request.files, files_of(params));
+  TRY(const build::BuildResult built,
+      builder.build(
+          request, [&control](const build::Progress& progress) { control.progress(progress_json(progress)); },
+          control.stop));
+  return to_text(
+      {{"image", nlohmann::json::parse(catalog::image_spec_to_json(built.image))}, {"stale_pyc", built.stale_pyc}});
 }
 
-Result<std::string> import_image(build::Builder& builder, const std::string& params_json, const ProgressText& progress,
-                                 const std::stop_token& stop) {
-  const Json params = Json::parse(params_json, nullptr, false);
-  const Json* given = field(params, "source");
-  const Json source = given != nullptr ? *given : Json::object();
-  build::ImportRequest request{.workspace = text_field(params, "workspace"),
-                               .name = text_field(params, "name"),
-                               .tag = text_field(source, "tag"),
-                               .reference = text_field(source, "reference")};
-  TRY(request.kind, kind_of(text_field(source, "kind")));
-  TRY(request.files, manifest_of(source));
-  const auto sink = [&progress](const build::Progress& now) { progress(progress_json(now)); };
-  TRY(const catalog::ImageRecord record, builder.import_image(request, sink, stop));
+Result<std::string> run_import(build::Builder& builder, const nlohmann::json& params, const CallControl& control) {
+  build::ImportRequest request;
+  request.workspace = text_field(params, "workspace");
+  request.name = text_field(params, "name");
+  TRY_VOID(catalog::check_workspace_name(request.workspace));
+  TRY_VOID(catalog::check_image_name(request.name));
+  const nlohmann::json* given = field(params, "source");
+  const nlohmann::json source = given == nullptr ? nlohmann::json::object() : *given;
+  const std::string kind = text_field(source, "kind");
+  if (kind == "oci") {
+    request.kind = image::SourceKind::oci_layout;
+  } else if (kind == "docker-archive") {
+    request.kind = image::SourceKind::docker_archive;
+  } else if (kind == "docker") {
+    request.kind = image::SourceKind::registry;
+  } else {
+    return fail(ErrorCode::invalid_argument, "the kind of an image source is oci, docker-archive or docker");
+  }
+  request.tag = text_field(source, "tag");
+  request.reference = text_field(source, "reference");
+  TRY(request.files, files_of(source));
+  TRY(const catalog::ImageRecord record,
+      builder.import_image(
+          request, [&control](const build::Progress& progress) { control.progress(progress_json(progress)); },
+          control.stop));
   return catalog::image_record_to_json(record);
+}
+
+using Method = Result<std::string> (*)(build::Builder&, const nlohmann::json&, const CallControl&);
+
+BlockingCall bound(std::shared_ptr<build::Builder> builder, Method method) {
+  return [builder = std::move(builder), method](const std::string& params, const CallControl& control) {
+    return method(*builder, nlohmann::json::parse(params, nullptr, false), control);
+  };
 }
 
 }  // namespace
 
-std::map<std::string, BlockingCall> build_calls(std::shared_ptr<build::Builder> builder, std::stop_token stop) {
-  std::map<std::string, BlockingCall> calls;
-  calls["build"] = [builder, stop](const std::string& params, const ProgressText& progress) {
-    return build_version(*builder, params, progress, stop);
-  };
-  calls["import_image"] = [builder, stop](const std::string& params, const ProgressText& progress) {
-    return import_image(*builder, params, progress, stop);
-  };
-  return calls;
+std::map<std::string, BlockingCall> build_calls(std::shared_ptr<build::Builder> builder) {
+  return {{"build", bound(builder, run_build)}, {"import_image", bound(builder, run_import)}};
 }
 
 }  // namespace hearth::node

@@ -1,4 +1,4 @@
-// The node's calls "build" and "import_image": JSON of the wire in, the builder's answer out (docs/formats/wire.md).
+// The node's long calls on the wire: build and import_image, by src/build.
 #pragma once
 
 #include "build/builder.hpp"
@@ -6,12 +6,12 @@
 
 #include <map>
 #include <memory>
-#include <stop_token>
 #include <string>
 
 namespace hearth::node {
 
-/// Handlers for NodeOptions::calls; they share the builder and end early once `stop` is asked for.
-std::map<std::string, BlockingCall> build_calls(std::shared_ptr<build::Builder> builder, std::stop_token stop);
+/// "build" {"workspace","config_toml","files"} → {"image","stale_pyc"} and "import_image" {"workspace","name","source":
+/// {"kind","tag"?,"reference"?,"files"?}} → the image record. Progress: {"phase","message"?,"done"?,"total"?,"log"?}.
+std::map<std::string, BlockingCall> build_calls(std::shared_ptr<build::Builder> builder);
 
 }  // namespace hearth::node

@@ -78,6 +78,7 @@ void Node::stop(AfterStop after, std::function<void()> done) {
     wire::append_goodbye(goodbye, R"({"reason":"the node stops"})");
     session->send(std::move(goodbye));
   }
+  for (auto& [id, call] : calls_) call.stop.request_stop();
   if (after == AfterStop::replicas_stay) return done();
   for (const auto& [key, replica] : replicas_) replica->stop("the node stops");
   const MonoTime give_up = parts_.loop.now() + kStopWithin;
@@ -101,15 +102,18 @@ Replica& Node::replica_for(const ReplicaKey& key) {
 }
 
 void Node::announce(Replica& replica) {
+  if (options_.on_change) options_.on_change();
   for (const auto& [id, session] : sessions_) {
     if (!session->connected()) continue;
     for (const uint32_t handle : session->handles_of(&replica)) announce_to(*session, replica, handle);
   }
 }
 
-uint32_t Node::credits_for(const RouterSession&, const Replica& replica) const {
-  const auto routers = static_cast<uint32_t>(
-      std::ranges::count_if(sessions_, [](const auto& item) { return item.second->connected(); }));
+/// A share for each router that uses the version.
+uint32_t Node::credits_for(const Replica& replica) const {
+  const auto routers = static_cast<uint32_t>(std::ranges::count_if(sessions_, [&replica](const auto& item) {
+    return item.second->connected() && !item.second->handles_of(&replica).empty();
+  }));
   const uint32_t all = replica.credits();
   return all == 0 ? 0 : std::max(1U, all / std::max(1U, routers));
 }
@@ -124,7 +128,7 @@ void Node::announce_to(RouterSession& session, Replica& replica, uint32_t handle
   if (!replica.start_ms().empty()) event["start_ms"] = replica.start_ms();
   std::string out;
   wire::append_event(out, to_text(event));
-  wire::append_credits(out, {{.target = handle, .limit = credits_for(session, replica)}});
+  wire::append_credits(out, {{.target = handle, .limit = credits_for(replica)}});
   session.send(std::move(out));
 }
 

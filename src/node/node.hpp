@@ -18,15 +18,21 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 namespace hearth::node {
 
-/// A call that blocks for long (build, import): runs on a pool thread; `progress` takes JSON text from that thread.
-using BlockingCall =
-    std::function<Result<std::string>(const std::string& params, const std::function<void(std::string)>& progress)>;
+/// What a long call may use while it runs.
+struct CallControl {
+  std::function<void(std::string)> progress;  // takes JSON text, from any thread
+  std::stop_token stop;                       // the caller gave up
+};
+
+/// A call that blocks for long (build, import): runs on a thread of the call pool.
+using BlockingCall = std::function<Result<std::string>(const std::string& params, const CallControl& control)>;
 
 struct NodeOptions {
   std::string id = "local";
@@ -35,6 +41,7 @@ struct NodeOptions {
   std::filesystem::path data_dir;  // DATA/node
   std::optional<gid_t> router_gid;
   uint32_t start_permits = 2;
+  std::function<void()> on_change;         // a replica changed: something to announce
   Duration router_patience = seconds(30);  // how long requests of a router that is gone are carried on
   std::map<std::string, BlockingCall> calls;
 };
@@ -62,12 +69,15 @@ class Node {
   /// No new requests; stops the replicas or leaves them; `done` when that is over.
   void stop(AfterStop after, std::function<void()> done);
 
+  /// Every version anybody has asked for, by key.
+  const std::map<ReplicaKey, std::shared_ptr<Replica>>& replicas() const { return replicas_; }
   /// {"node", "replicas": […], "resources": {…}}: the answer to `status`.
   std::string status_json() const;
 
  private:
   struct Call {
     RouterSession* session;
+    std::stop_source stop;
   };
   /// An id that adopted workers were asked for.
   struct Asked {
@@ -92,7 +102,9 @@ class Node {
   void on_cancel(RouterSession& session, const wire::Frame& frame);
   void on_open(RouterSession& session, const wire::Frame& frame);
   void acknowledge(RouterSession& session, uint64_t seq);
+  void give_up_work(RouterSession& session);
   void drop_session(const std::string& id);
+  void out_of_patience(const std::string& id);
   RouterSession* session_of(const WireLink* link);
 
   // attaching (node_attach.cpp)
@@ -106,6 +118,7 @@ class Node {
   // calls (node_calls.cpp)
   void on_call(RouterSession& session, const wire::Request& request);
   void run_blocking(uint64_t id, const BlockingCall& call, std::string params);
+  bool stop_call(const RouterSession& session, uint64_t id);
   void finish_call(uint64_t id, const Result<std::string>& result);
   Result<std::string> forget(const std::string& params);
 
@@ -113,7 +126,7 @@ class Node {
   Replica& replica_for(const ReplicaKey& key);
   void announce(Replica& replica);
   void announce_to(RouterSession& session, Replica& replica, uint32_t handle);
-  uint32_t credits_for(const RouterSession& session, const Replica& replica) const;
+  uint32_t credits_for(const Replica& replica) const;
   void look_again_at(MonoTime at);
   void look_at_requests();
   void look_at_request(PendingRequest& request, std::optional<MonoTime>& next);

@@ -23,7 +23,7 @@ void Node::on_call(RouterSession& session, const wire::Request& request) {
   const nlohmann::json* given = field(json, "params");
   std::string params = given != nullptr ? to_text(*given) : "{}";
   if (calls_.contains(request.id)) return;
-  calls_[request.id] = {&session};
+  calls_[request.id] = {&session, {}};
   if (method == "status") return finish_call(request.id, status_json());
   if (method == "forget") return finish_call(request.id, forget(params));
   if (const auto call = options_.calls.find(method); call != options_.calls.end()) {
@@ -43,10 +43,20 @@ void Node::run_blocking(uint64_t id, const BlockingCall& call, std::string param
       found->second.session->send(std::move(out));
     });
   };
-  parts_.call_pool.run_then([call, params = std::move(params), progress] { return call(params, progress); },
-                            [this, alive = alive_, id](Result<std::string> result) {
-                              if (*alive) finish_call(id, result);
-                            });
+  CallControl control{.progress = progress, .stop = calls_[id].stop.get_token()};
+  parts_.call_pool.run_then(
+      [call, params = std::move(params), control = std::move(control)] { return call(params, control); },
+      [this, alive = alive_, id](const Result<std::string>& result) {
+        if (*alive) finish_call(id, result);
+      });
+}
+
+/// CANCEL of a call: it ends when it sees the wish, and is answered then.
+bool Node::stop_call(const RouterSession& session, uint64_t id) {
+  const auto found = calls_.find(id);
+  if (found == calls_.end() || found->second.session != &session) return false;
+  found->second.stop.request_stop();
+  return true;
 }
 
 void Node::finish_call(uint64_t id, const Result<std::string>& result) {

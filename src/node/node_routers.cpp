@@ -12,6 +12,7 @@ namespace hearth::node {
 
 namespace {
 
+constexpr size_t kSessionsKept = 64;
 constexpr Duration kAckDelay = milliseconds(20);  // acknowledgements to workers usually ride in requests
 
 Result<ReplicaKey> parse_target(std::string_view text) {
@@ -76,38 +77,65 @@ void Node::on_closed(const std::shared_ptr<WireLink>& link) {
   std::erase(strangers_, link);
   RouterSession* session = session_of(link.get());
   if (session == nullptr) return;
+  const bool leaving = session->is_leaving();
   session->disconnect();
   session->set_disconnected_at(parts_.loop.now());
   const std::string id = session->id();
   log_info("router disconnected", {{"router", id}});
-  session_timers_[id] = parts_.loop.call_after(options_.router_patience, [this, id] { drop_session(std::string(id)); });
+  if (leaving) {
+    parts_.loop.defer([this, alive = alive_, id] {
+      if (*alive) drop_session(std::string(id));
+    });
+    return;
+  }
+  session_timers_[id] =
+      parts_.loop.call_after(options_.router_patience, [this, id] { out_of_patience(std::string(id)); });
 }
 
 /// Nobody waits for its requests any more.
-void Node::drop_session(const std::string& id) {
-  const auto found = sessions_.find(id);
-  if (found == sessions_.end()) return;
-  RouterSession* session = found->second.get();
+void Node::give_up_work(RouterSession& session) {
   std::vector<uint64_t> ids;
-  context_.requests.for_each([session, &ids](const PendingRequest& request) {
-    if (request.session == session) ids.push_back(request.id);
+  context_.requests.for_each([&session, &ids](const PendingRequest& request) {
+    if (request.session == &session) ids.push_back(request.id);
   });
-  for (const uint64_t request_id : ids) {
-    PendingRequest* request = context_.requests.find(request_id);
+  for (const uint64_t id : ids) {
+    PendingRequest* request = context_.requests.find(id);
     request->session = nullptr;
     if (request->stage == RequestStage::asked) {
-      asked_.erase(request_id);
-      context_.requests.erase(request_id);
+      asked_.erase(id);
+      context_.requests.erase(id);
     } else {
       request->replica->give_up(*request, GivenUp::cancelled);
     }
   }
   if (!ids.empty()) look_again_at(parts_.loop.now());
-  std::erase_if(calls_, [session](const auto& item) { return item.second.session == session; });
-  session->settle_everything();
-  context_.unflushed.erase(session);
-  sessions_.erase(id);
+  for (auto& [id, call] : calls_) {
+    if (call.session == &session) call.stop.request_stop();
+  }
+  std::erase_if(calls_, [&session](const auto& item) { return item.second.session == &session; });
+  session.settle_everything();
+  context_.unflushed.erase(&session);
+}
+
+void Node::drop_session(const std::string& id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  give_up_work(*found->second);
+  sessions_.erase(found);
   session_timers_.erase(id);
+}
+
+/// The router has not come back in time. Should it come later all the same, it goes on counting results where it was:
+/// the session itself stays, as long as there are not too many such.
+void Node::out_of_patience(const std::string& id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  give_up_work(*found->second);
+  if (sessions_.size() <= kSessionsKept) return;
+  const auto oldest = std::ranges::min_element(sessions_, {}, [](const auto& item) {
+    return item.second->connected() ? MonoTime::max() : item.second->disconnected_at();
+  });
+  if (!oldest->second->connected()) drop_session(std::string(oldest->first));
 }
 
 void Node::on_frame(RouterSession& session, const wire::Frame& frame) {
@@ -122,8 +150,10 @@ void Node::on_frame(RouterSession& session, const wire::Frame& frame) {
       return on_attach(session, frame);
     case wire::FrameType::open:
       return on_open(session, frame);
+    case wire::FrameType::goodbye:
+      return session.set_leaving();
     default:
-      return;  // EVENT, GOODBYE: the connection's end says the rest
+      return;
   }
 }
 
@@ -178,6 +208,7 @@ void Node::on_request(RouterSession& session, const wire::Request& request) {
 
 void Node::on_cancel(RouterSession& session, const wire::Frame& frame) {
   for (const wire::IdEntry& entry : wire::Entries<wire::IdEntry>(frame)) {
+    if (stop_call(session, entry.id)) continue;
     PendingRequest* request = context_.requests.find(entry.id);
     if (request == nullptr || request->session != &session) continue;
     if (request->stage == RequestStage::asked) {

@@ -3,6 +3,8 @@
 
 #include "node/node_fixture.hpp"
 
+#include <thread>
+
 namespace hearth::node {
 namespace {
 
@@ -328,8 +330,8 @@ TEST_F(NodeTest, AnswersStatusAndForgets) {
 }
 
 TEST_F(NodeTest, RunsBlockingCallsBesideRequestsAndPassesTheirProgressOn) {
-  calls_["build"] = [](const std::string& params, const std::function<void(std::string)>& progress) {
-    progress(R"({"phase":"packages"})");
+  calls_["build"] = [](const std::string& params, const CallControl& control) {
+    control.progress(R"({"phase":"packages"})");
     return Result<std::string>(R"({"got":)" + params + "}");
   };
   kill_node();
@@ -338,6 +340,19 @@ TEST_F(NodeTest, RunsBlockingCallsBesideRequestsAndPassesTheirProgressOn) {
   const Answer answer = router_->answer(router_->call("build", {{"model", "m"}}));
   EXPECT_EQ(answer.value, R"({"got":{"model":"m"}})");
   EXPECT_THAT(router_->progress(), ::testing::ElementsAre(R"({"phase":"packages"})"));
+}
+
+TEST_F(NodeTest, ACancelledCallIsToldToStop) {
+  calls_["build"] = [](const std::string&, const CallControl& control) -> Result<std::string> {
+    while (!control.stop.stop_requested()) std::this_thread::sleep_for(milliseconds(1));
+    return fail(ErrorCode::cancelled, "stopped");
+  };
+  kill_node();
+  start_node();
+  router_->connect();
+  const uint64_t call = router_->call("build", nlohmann::json::object());
+  router_->cancel(call);
+  EXPECT_EQ(router_->answer(call).error(), "stopped");
 }
 
 TEST_F(NodeTest, StoppingEndsEveryReplicaOrLeavesThemAll) {

@@ -15,6 +15,7 @@ void RouterSession::connect(std::shared_ptr<WireLink> link) {
   link_ = std::move(link);
   writer_ = wire::ResultBatchWriter(link_->peer_frame_limit());
   targets_.clear();
+  leaving_ = false;
 }
 
 void RouterSession::disconnect() {

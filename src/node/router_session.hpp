@@ -33,6 +33,9 @@ class RouterSession {
   void connect(std::shared_ptr<WireLink> link);
   void disconnect();
   bool connected() const { return link_ != nullptr; }
+  /// It said GOODBYE: the end of this connection is the end of the router.
+  void set_leaving() { leaving_ = true; }
+  bool is_leaving() const { return leaving_; }
   const WireLink* link() const { return link_.get(); }
   MonoTime disconnected_at() const { return disconnected_at_; }
   void set_disconnected_at(MonoTime at) { disconnected_at_ = at; }
@@ -67,6 +70,7 @@ class RouterSession {
   std::string generation_;
   std::shared_ptr<WireLink> link_;
   MonoTime disconnected_at_;
+  bool leaving_ = false;
   std::unordered_map<uint32_t, Replica*> targets_;
   wire::KeptResults kept_;
   std::deque<ResultOrigin> origins_;  // of kept_, same order

@@ -3,8 +3,10 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "blob/object_store.hpp"
+#include "build/builder.hpp"
 #include "catalog/catalog.hpp"
 #include "container/holder_spawner.hpp"
+#include "fleet/fleet_publisher.hpp"
 #include "mount/imagefs_client.hpp"
 #include "node/build_calls.hpp"
 #include "node/container_launcher.hpp"
@@ -13,8 +15,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <functional>
 #include <memory>
-#include <stop_token>
 #include <thread>
 #include <utility>
 
@@ -23,6 +25,7 @@ namespace hearth::node {
 namespace {
 
 constexpr size_t kPoolThreads = 6;
+constexpr uint32_t kIdsPerPurpose = 65536;
 constexpr size_t kCallThreads = 2;  // builds at once
 
 std::string host_name() {
@@ -54,7 +57,7 @@ struct Process {
   std::shared_ptr<catalog::Catalog> catalog;
   std::unique_ptr<ContainerLauncher> launcher;
   std::shared_ptr<build::Builder> builder;
-  std::stop_source builds;  // asked to stop when the node ends
+  std::unique_ptr<fleet::FleetPublisher> publisher;
 };
 
 /// Build containers are no replicas: they live in a folder and an id range of their own.
@@ -75,7 +78,7 @@ Result<> open_builder(const Config& config, Process& process, std::shared_ptr<bl
   };
   builder.runtime = std::make_shared<container::ContainerRuntime>(std::move(runtime));
   builder.directory = config.dir;
-  builder.ids = {.host_base = config.id_base + 65536};
+  builder.ids = {.host_base = config.id_base + kIdsPerPurpose};
   TRY(process.builder, build::Builder::open(std::move(builder)));
   return {};
 }
@@ -84,9 +87,8 @@ Result<> open_parts(const Config& config, Process& process) {
   TRY(std::filesystem::path runner, find_runner(config.runner_dir));
   TRY(auto store, blob::open_store(config.store));
   process.catalog = std::make_shared<catalog::Catalog>(store);
-  TRY_VOID(make_directories(config.dir, 0700));
+  TRY_VOID(make_directories(config.dir, 0711));
   auto client = std::make_shared<holder::Client>(config.holder);
-  TRY_VOID(open_builder(config, process, store, client));
   TRY(container::ContainerRuntime runtime,
       container::ContainerRuntime::open({.runtime = config.runtime,
                                          .run_dir = config.run_dir,
@@ -95,7 +97,36 @@ Result<> open_parts(const Config& config, Process& process) {
   process.launcher = std::make_unique<ContainerLauncher>(
       ContainerLauncherConfig{config.run_dir, config.imagefs, std::move(runner), config.id_base}, std::move(runtime),
       client);
-  return {};
+  return open_builder(config, process, std::move(store), client);
+}
+
+uint64_t machine_memory() {
+  return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// Routers are told only when the replicas are gone too; a node that comes back at once is not worth the news.
+void leave(Process& process, AfterStop after) {
+  if (process.publisher == nullptr || after == AfterStop::replicas_stay) return process.loop.stop();
+  process.publisher->withdraw([&process] { process.loop.stop(); });
+}
+
+fleet::NodeAnnouncement announcement(const Config& config, const std::string& node_id, uint64_t generation,
+                                     const Node& node) {
+  fleet::NodeAnnouncement news{
+      .node_id = node_id,
+      .address = config.socket,
+      .capacity = {.cpu = static_cast<double>(std::thread::hardware_concurrency()), .memory_bytes = machine_memory()},
+      .generation = generation};
+  for (const auto& [key, replica] : node.replicas()) {
+    if (!policy::has_process(replica->state())) continue;
+    news.replicas.push_back({.workspace = key.branch.workspace,
+                             .model = key.branch.model,
+                             .branch = key.branch.branch,
+                             .version = key.version,
+                             .state = std::string(policy::to_string(replica->state())),
+                             .slots = replica->slots()});
+  }
+  return news;
 }
 
 }  // namespace
@@ -110,17 +141,29 @@ Result<> run(const Config& config) {
                       .data_dir = config.dir,
                       .router_gid = config.router_gid,
                       .start_permits = config.start_permits,
-                      .calls = build_calls(process.builder, process.builds.get_token())};
+                      .calls = build_calls(process.builder)};
+  std::function<void()> publish;
+  options.on_change = [&publish] {
+    if (publish) publish();
+  };
   Node node({process.loop, process.pool, process.call_pool, *process.launcher,
              [catalog = process.catalog](const catalog::BranchRef& branch, uint32_t version) {
                return catalog->version(branch, version);
              }},
             std::move(options));
   TRY_VOID(node.start());
+  if (!config.redis.empty()) {
+    process.publisher =
+        std::make_unique<fleet::FleetPublisher>(process.loop, redis::RedisOptions{.address = config.redis});
+    const auto generation = static_cast<uint64_t>(to_unix_us(wall_now()));
+    publish = [&process, &config, &node, node_id, generation] {
+      process.publisher->announce(announcement(config, node_id, generation, node));
+    };
+    publish();
+  }
   process.loop.on_signals({SIGTERM, SIGINT, SIGUSR1}, [&node, &process, keep = config.keep_replicas](int number) {
-    process.builds.request_stop();
     const AfterStop after = number == SIGUSR1 || keep ? AfterStop::replicas_stay : AfterStop::replicas_stop;
-    node.stop(after, [&process] { process.loop.stop(); });
+    node.stop(after, [&process, after] { leave(process, after); });
   });
   log_info("node serves", {{"socket", config.socket.string()}, {"id", node_id}});
   process.loop.run();
