@@ -23,16 +23,25 @@ void print_indented(const char* label, const std::string& text) {
   }
 }
 
+std::string milliseconds_of(const nlohmann::json& record, const char* name) {
+  const double us = record.contains(name) && record[name].is_number() ? record[name].get<double>() : 0;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f ms", us / 1000);
+  return text;
+}
+
 void print_record(const nlohmann::json& record) {
   const std::string alias = text_of(record, "alias");
-  std::printf("%s %s %s/%s/%s%s %s ms%s%s\n", text_of(record, "time").c_str(), text_of(record, "status").c_str(),
-              text_of(record, "model").c_str(), text_of(record, "branch").c_str(), text_of(record, "version").c_str(),
-              alias.empty() ? "" : (" (" + alias + ")").c_str(), text_of(record, "total_ms").c_str(),
-              record.contains("request_id") ? (" " + text_of(record, "request_id")).c_str() : "",
-              record.contains("error") ? (" " + text_of(record, "error")).c_str() : "");
+  std::printf("%s %s %s/%s/%s%s %s (run %s) %s\n", text_of(record, "started").substr(0, 23).c_str(),
+              text_of(record, "status").c_str(), text_of(record, "model").c_str(), text_of(record, "branch").c_str(),
+              text_of(record, "version").c_str(), alias.empty() ? "" : (" (" + alias + ")").c_str(),
+              milliseconds_of(record, "total_us").c_str(), milliseconds_of(record, "run_us").c_str(),
+              text_of(record, "id").c_str());
   print_indented("out", text_of(record, "stdout"));
   print_indented("err", text_of(record, "stderr"));
-  print_indented("stack", text_of(record, "stack"));
+  const auto error = record.value("error", nlohmann::json());
+  print_indented("error", error.is_object() ? text_of(error, "error") : text_of(record, "error"));
+  print_indented("stack", text_of(error, "stack"));
 }
 
 Result<> show_logs(const Options& options) {

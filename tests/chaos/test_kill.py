@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from conftest import wait_until
 
 COUNTER = '''
 import os, time
@@ -31,16 +32,6 @@ def server(make_server):
 
 def kill(pid):
     os.kill(pid, signal.SIGKILL)
-
-
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
 
 
 def pids(server):

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import HEARTH, Server
+from conftest import HEARTH, Server, wait_until
 
 ROLES = {"router", "node", "imagefs", "holder", "redis"}
 VALUE = "def predict():\n    return {value!r}\n"
@@ -150,7 +150,7 @@ def test_what_was_deployed_survives_down_and_up(make_server):
     second = server.up()
     assert second["key"] == first["key"]
     assert server.call("/v1/kept/latest", [[1]]).json() == {"data": [[1, "kept"]]}
-    assert len(server.logs("kept")) == 2
+    wait_until(lambda: len(server.logs("kept")) == 2)
     server.down()
 
 
