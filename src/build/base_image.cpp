@@ -159,13 +159,13 @@ Result<catalog::ImageRecord> make_python_base(const StepContext& context) {
   if (python.empty()) return fail(ErrorCode::internal, "the Python base came out without python3");
   image::BuildOptions options;
   options.stop = context.stop;
-  options.progress = [&context](uint64_t bytes) {
+  options.progress = now_and_then([&context](uint64_t bytes) {
     constexpr uint64_t kUsualBytes = uint64_t{170} << 20;
     context.progress({.phase = "base",
                       .message = "storing the base",
                       .done = 85 + std::min<uint64_t>(14, bytes * 15 / kUsualBytes),
                       .total = 100});
-  };
+  });
   TRY(const image::LayerSummary summary,
       image::build_layer_from_directory(context.config.store, image::StoreScope::shared(), target, {}, options));
   context.progress({.phase = "base", .message = "done", .done = 100, .total = 100});

@@ -426,5 +426,60 @@ TEST_F(BuilderIndexTest, AFailureShowsNoCredentialEither) {
   EXPECT_THAT(log_, Not(HasSubstr("wrongsecret")));
 }
 
+/// Takes minutes and the network: runs when HEARTH_TEST_BASE is set.
+TEST_F(BuilderTest, TheRealBaseTakesSystemAndPythonPackages) {
+  if (::getenv("HEARTH_TEST_BASE") == nullptr) GTEST_SKIP() << "set HEARTH_TEST_BASE=1 to build the real base";
+  // A store of its own, so that the base of the other tests is not there.
+  BuilderConfig config;
+  auto store = *blob::open_store((folder_ / "store").string(), blob::IfMissing::create);
+  auto backend = *mount::UnpackBackend::open(folder_ / "imagefs", store);
+  config.store = store;
+  config.mount_layer = [&backend](const std::string& workspace, const Digest& digest) {
+    return backend->mount_layer(workspace, digest, [](const mount::LayerProgress&) {});
+  };
+  config.runtime = runtime_;
+  config.directory = folder_ / "node";
+  config.ids = {.host_base = kIdBase};
+  auto builder = *Builder::open(std::move(config));
+  const auto show = [](const Progress& progress) {
+    std::cerr << progress.phase << " " << progress.done << "/" << progress.total << " " << progress.message
+              << progress.log << "\n";
+  };
+  auto base = builder->ensure_base(show);
+  ASSERT_TRUE(base) << base.error().message;
+  EXPECT_EQ(base->python, "/usr/bin/python3");
+  EXPECT_EQ(image::parse_image_record(base->details)->layer.stale_pyc, 0u);
+  auto again = builder->ensure_base(show);
+  EXPECT_EQ(again->layer, base->layer);
+
+  write("model.py", "import sklearn\ndef predict():\n    return sklearn.__version__\n");
+  const Manifest files = upload();
+  for (const ManifestEntry& entry : files) {
+    for (const Digest& part : entry.parts) {
+      const std::string key = "ws/default/uploads/" + part.hex();
+      ASSERT_TRUE(store->create(key, *store_->get(key)));
+    }
+  }
+  auto toml = catalog::parse_model_config(
+      "[model]\nname = \"m\"\nhandler = \"model:predict\"\n[image]\npython_packages = [\"scikit-learn==1.5.2\"]\n"
+      "system_packages = [\"libsndfile1\"]\n");
+  for (int round = 0; round < 2; ++round) {
+    const MonoTime start = mono_now();
+    auto built = builder->build({"default", *toml, files}, show);
+    ASSERT_TRUE(built) << built.error().message;
+    std::cerr << "built in " << std::chrono::duration<double>(mono_now() - start).count() << " s\n";
+    EXPECT_EQ(built->stale_pyc, 0u);
+    auto reader = image::LayerReader::open(store, "default", built->image.layers[1].digest);
+    ASSERT_TRUE(reader);
+    const auto& index = reader->index();
+    EXPECT_TRUE(index.lookup("usr/local/lib/python3.11/dist-packages/sklearn/__init__.py"));
+    for (const char* gone : {"hearth", ".hearth-tmp", "var/lib/apt/lists", "var/cache", "var/log", "etc/apt", "root"}) {
+      EXPECT_FALSE(index.lookup(gone)) << gone;
+    }
+    const auto top = index.inode(0);
+    for (uint32_t i = 0; i < top.count; ++i) std::cerr << "/" << index.entry(top, i).name << "\n";
+  }
+}
+
 }  // namespace
 }  // namespace hearth::build

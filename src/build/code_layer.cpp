@@ -106,16 +106,16 @@ Result<BuiltLayer> store_artifact(const StepContext& context, const Manifest& co
   uint64_t total = 0;
   for (const ManifestEntry& entry : content) total += entry.size;
   MaterializeOptions reading;
-  reading.progress = [&context, total](uint64_t done) {
+  reading.progress = now_and_then([&context, total](uint64_t done) {
     context.progress({.phase = "artifacts", .message = "reading artifacts", .done = done, .total = total});
-  };
+  });
   TRY_VOID(materialize(*context.config.store, context.workspace, content, folder, reading));
   const auto scope = image::StoreScope::workspace(context.workspace);
   image::BuildOptions options;
   options.stop = context.stop;
-  options.progress = [&context, total](uint64_t done) {
+  options.progress = now_and_then([&context, total](uint64_t done) {
     context.progress({.phase = "artifacts", .message = "storing artifacts", .done = done, .total = total});
-  };
+  });
   auto summary = file != nullptr
                      ? image::build_layer_from_file(context.config.store, scope, folder / content.front().path,
                                                     content.front().path, options)

@@ -251,9 +251,9 @@ Result<BuiltLayer> make_package_layer(const StepContext& context, const PackageR
   walk.exclude = kLeftovers;
   image::BuildOptions options;
   options.stop = context.stop;
-  options.progress = [&context](uint64_t bytes) {
+  options.progress = now_and_then([&context](uint64_t bytes) {
     context.progress({.phase = "packages", .message = "storing packages", .done = bytes});
-  };
+  });
   TRY(const image::LayerSummary summary,
       image::build_layer_from_directory(context.config.store, image::StoreScope::workspace(context.workspace),
                                         context.work / "packages" / "upper", walk, options));

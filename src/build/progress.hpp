@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 namespace hearth::build {
 
@@ -17,5 +18,15 @@ struct Progress {
 
 /// Called from the building thread and from readers of tools' output, one call at a time.
 using ProgressSink = std::function<void(const Progress&)>;
+
+/// Passes byte counts on at most every 2 MiB: a bar needs no more, and each report travels to the caller.
+inline std::function<void(uint64_t)> now_and_then(std::function<void(uint64_t)> report) {
+  constexpr uint64_t kStepBytes = 2u << 20;
+  return [report = std::move(report), last = uint64_t{0}](uint64_t bytes) mutable {
+    if (bytes >= last && bytes < last + kStepBytes) return;
+    last = bytes;
+    report(bytes);
+  };
+}
 
 }  // namespace hearth::build

@@ -164,6 +164,8 @@ TEST_F(DirectoryWalkTest, CountsStalePycFiles) {
   write("pkg/__pycache__/size.cpython-311.pyc", pyc(0, 1700000000, 7));
   write("pkg/__pycache__/hash.cpython-311.pyc", pyc(1, 5, 5));
   write("pkg/__pycache__/orphan.cpython-311.pyc", pyc(0, 5, 5));
+  std::filesystem::create_symlink("../good.py", at("pkg/link.py"));
+  write("pkg/__pycache__/link.cpython-311.pyc", pyc(0, 5, 5));
   EXPECT_EQ(build().value().stale_pyc, 2u);
 }
 

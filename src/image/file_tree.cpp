@@ -84,6 +84,8 @@ uint64_t FileTree::count_stale_pyc() const {
       // module.cpython-311.pyc, module.cpython-311.opt-1.pyc: the module's own name has no dot
       const auto source = directory.children->find(name.substr(0, name.find('.')) + ".py");
       if (head == pyc_heads_.end() || source == directory.children->end()) continue;
+      // Python follows a link; where it leads, perhaps into another layer, is not known here.
+      if (inodes_[source->second].type != FileType::regular) continue;
       if (is_stale(inodes_[source->second], head->second)) ++stale;
     }
   }
