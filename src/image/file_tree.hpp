@@ -23,7 +23,7 @@ inline constexpr InodeId kRootInode = 0;
 /// The first bytes of a .pyc file: magic, flags, source time, source size.
 using PycHead = std::array<char, 16>;
 
-/// About 200 bytes a file. Not thread-safe.
+/// About 250 bytes a file. Not thread-safe.
 class FileTree {
  public:
   using Children = std::map<std::string, InodeId, std::less<>>;

@@ -38,7 +38,7 @@ std::string to_string(const ImportSource& source);
 
 /// Limits against bombs. Beyond one the import is refused (exhausted).
 struct ImportLimits {
-  uint64_t entries = 8'000'000;                 // tar entries over all layers
+  uint64_t entries = 4'000'000;                 // tar entries over all layers
   uint64_t unpacked_bytes = uint64_t{1} << 40;  // tar bytes over all layers after decompression
   uint64_t layers = 1024;
 };

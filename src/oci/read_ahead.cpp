@@ -26,17 +26,24 @@ ReadAhead::~ReadAhead() {
 void ReadAhead::run() {
   for (;;) {
     std::string block;
-    Result<size_t> got = size_t{0};
-    block.resize_and_overwrite(kBlockBytes, [this, &got](char* buffer, size_t size) {
-      got = read_fully(inner_, buffer, size);
-      return got.value_or(0);
+    std::optional<Error> error;
+    bool at_end = false;
+    block.resize_and_overwrite(kBlockBytes, [this, &error, &at_end](char* buffer, size_t size) {
+      size_t have = 0;
+      while (have < size && !at_end && !error) {
+        auto got = inner_.read(buffer + have, size - have);
+        if (!got) error = std::move(got).error();
+        at_end = got && *got == 0;
+        have += got.value_or(0);
+      }
+      return have;
     });
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return dropped_ || blocks_.size() < kMaxBlocks; });
     if (dropped_) return;
     if (!block.empty()) blocks_.push_back(std::move(block));
-    if (!got) error_ = std::move(got).error();
-    ended_ = !got || *got < kBlockBytes;
+    error_ = std::move(error);
+    ended_ = at_end || error_;
     changed_.notify_all();
     if (ended_) return;
   }

@@ -36,7 +36,7 @@ struct TarEntry {
 };
 
 struct TarLimits {
-  uint64_t entries = 8'000'000;
+  uint64_t entries = 4'000'000;
   uint64_t file_bytes = uint64_t{8} << 40;  // apparent size of one file
   uint64_t extended_bytes = 8u << 20;       // one PAX header
   uint32_t extended_records = 200'000;      // records of one PAX header
