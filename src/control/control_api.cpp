@@ -1,9 +1,11 @@
 #include "control/control_api.hpp"
 
+#include "base/log.hpp"
 #include "control/handlers.hpp"
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -69,7 +71,12 @@ std::optional<std::vector<std::string>> match(std::string_view pattern, std::str
 
 net::Task<> answer(Control& control, CallPtr call, Handler handler) {
   const std::shared_ptr<net::HttpExchange> exchange = call->exchange;
-  Result<Reply> result = co_await handler(control, call);
+  Result<Reply> result = fail(ErrorCode::internal, "the request could not be answered; the router's log says why");
+  try {
+    result = co_await handler(control, call);
+  } catch (const std::exception& error) {  // of the JSON library: our fault, and no reason to stop serving
+    log_error("an admin request failed", {{"target", call->request.target}, {"error", error.what()}});
+  }
   if (exchange->is_closed()) co_return;  // a stream that has answered by itself, or the client has gone
   const Reply reply = result ? std::move(*result) : error_reply(result.error());
   exchange->respond({.status = reply.status, .body = reply.body});
@@ -77,8 +84,7 @@ net::Task<> answer(Control& control, CallPtr call, Handler handler) {
 
 }  // namespace
 
-ControlApi::ControlApi(Host& host)
-    : control_(new Control{.host = host, .operations = OperationRegistry(host.loop())}) {}
+ControlApi::ControlApi(Host& host) : control_(std::make_unique<Control>(host, OperationRegistry(host.loop()))) {}
 ControlApi::~ControlApi() = default;
 
 void ControlApi::handle(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, Caller caller) {

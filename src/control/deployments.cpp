@@ -23,7 +23,8 @@ struct Deployment {
   std::string base_url;
 };
 
-Result<Deployment> read_deployment(Control& control, const AdminCall& call) {
+/// Blocking: a manifest may be large, and the store is asked for its parts.
+Result<Deployment> read_deployment(blob::ObjectStore& store, const AdminCall& call, std::string base_url) {
   TRY(const Json body, body_object(call));
   TRY(const std::string toml, text_member(body, "config_toml"));
   TRY(const std::string branch_text, text_member(body, "branch"));
@@ -42,9 +43,16 @@ Result<Deployment> read_deployment(Control& control, const AdminCall& call) {
       {"branch", out.branch.branch},
       {"config_toml", toml},
       {"files", files}}.dump();
-  out.base_url = control.host.public_url();
-  if (out.base_url.empty())
+  TRY(const auto missing, missing_uploads(store, out.branch.workspace, out.parts));
+  if (!missing.empty()) {
+    return fail(ErrorCode::invalid_argument, std::to_string(missing.size()) +
+                                                 " parts named in \"files\" were not uploaded, the first is " +
+                                                 missing.front());
+  }
+  out.base_url = std::move(base_url);
+  if (out.base_url.empty()) {
     out.base_url = "http://" + std::string(call.request.headers.find("Host").value_or("localhost"));
+  }
   return out;
 }
 
@@ -99,18 +107,12 @@ net::Task<> run_deployment(Control& control, std::shared_ptr<Deployment> deploym
 }  // namespace
 
 Answer post_deployment(Control& control, CallPtr call) {
-  CO_TRY(Deployment read, read_deployment(control, *call));
-  const auto deployment = std::make_shared<Deployment>(std::move(read));
-  auto look = [store = control.host.store(), deployment] {
-    return missing_uploads(*store, deployment->branch.workspace, deployment->parts);
+  auto read = [store = control.host.store(), call, url = control.host.public_url()]() -> Result<Deployment> {
+    return read_deployment(*store, *call, url);
   };
-  Result<std::vector<std::string>> missing = co_await in_pool(control, std::move(look));
-  if (!missing) co_return Unexpected(missing.error());
-  if (!missing->empty()) {
-    co_return fail(ErrorCode::invalid_argument, std::to_string(missing->size()) +
-                                                    " parts named in \"files\" were not uploaded, the first is " +
-                                                    missing->front());
-  }
+  Result<Deployment> wanted = co_await in_pool(control, std::move(read));
+  if (!wanted) co_return Unexpected(wanted.error());
+  const auto deployment = std::make_shared<Deployment>(std::move(*wanted));
   CO_TRY(std::shared_ptr<Operation> operation, control.operations.begin(call->caller.workspace));
   control.host.loop().spawn(run_deployment(control, deployment, operation));
   co_return Reply{.status = 202, .body = Json{{"operation", operation->id()}}.dump()};

@@ -20,7 +20,8 @@ struct Import {
   std::vector<std::string> parts;
 };
 
-Result<Import> read_import(const AdminCall& call) {
+/// Blocking: a manifest may be large, and the store is asked for its parts.
+Result<Import> read_import(blob::ObjectStore& store, const AdminCall& call) {
   TRY(const Json body, body_object(call));
   Import out{.workspace = call.caller.workspace};
   TRY(out.name, text_member(body, "name"));
@@ -35,6 +36,11 @@ Result<Import> read_import(const AdminCall& call) {
   }
   if (const auto files = source->find("files"); files != source->end()) {
     TRY(out.parts, parts_of_manifest(*files));
+  }
+  TRY(const auto missing, missing_uploads(store, out.workspace, out.parts));
+  if (!missing.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                std::to_string(missing.size()) + " parts named in \"files\" were not uploaded");
   }
   out.params = Json{{"workspace", out.workspace}, {"name", out.name}, {"source", *source}}.dump();
   return out;
@@ -67,17 +73,10 @@ net::Task<> run_import(Control& control, std::shared_ptr<Import> import, std::sh
 }  // namespace
 
 Answer post_image(Control& control, CallPtr call) {
-  CO_TRY(Import read, read_import(*call));
-  const auto import = std::make_shared<Import>(std::move(read));
-  auto look = [store = control.host.store(), import] {
-    return missing_uploads(*store, import->workspace, import->parts);
-  };
-  Result<std::vector<std::string>> missing = co_await in_pool(control, std::move(look));
-  if (!missing) co_return Unexpected(missing.error());
-  if (!missing->empty()) {
-    co_return fail(ErrorCode::invalid_argument,
-                   std::to_string(missing->size()) + " parts named in \"files\" were not uploaded");
-  }
+  auto read = [store = control.host.store(), call]() -> Result<Import> { return read_import(*store, *call); };
+  Result<Import> wanted = co_await in_pool(control, std::move(read));
+  if (!wanted) co_return Unexpected(wanted.error());
+  const auto import = std::make_shared<Import>(std::move(*wanted));
   CO_TRY(std::shared_ptr<Operation> operation, control.operations.begin(call->caller.workspace));
   control.host.loop().spawn(run_import(control, import, operation));
   co_return Reply{.status = 202, .body = Json{{"operation", operation->id()}}.dump()};

@@ -90,7 +90,9 @@ Answer stream_logs(Control& control, CallPtr call) {
   }
   call->exchange->start_stream({.content_type = "application/x-ndjson"});
   write_lines(*call->exchange, found->lines);
-  if (following) co_await follow(control, call, std::move(query), std::move(*found));
+  if (following) {
+    co_await follow(control, call, std::move(query), std::move(*found));
+  }
   call->exchange->finish();
   co_return Reply{};
 }

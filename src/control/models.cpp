@@ -17,7 +17,8 @@ std::string state_of(const Json& replicas, const catalog::VersionRecord& record)
   for (const Json& replica : replicas) {
     if (replica.value("model", Json()) == record.branch.model &&
         replica.value("branch", Json()) == record.branch.branch && replica.value("version", Json()) == record.version) {
-      return replica.value("state", Json("unknown")).get<std::string>();
+      const Json state = replica.value("state", Json());
+      return state.is_string() ? state.get<std::string>() : "unknown";
     }
   }
   return "stopped";

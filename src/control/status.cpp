@@ -26,7 +26,8 @@ Json usage_json(const record::UsageTotal& total) {
 net::Task<Json> node_status(Control& control, std::string workspace) {
   Json status = {{"nodes", Json::array()}, {"replicas", Json::array()}};
   if (!control.host.node_connected()) co_return status;
-  Result<std::string> answer = co_await ask_node(control, "status", "{}", nullptr, kStatusPatience);
+  const std::string no_params = "{}";
+  Result<std::string> answer = co_await ask_node(control, "status", no_params, nullptr, kStatusPatience);
   if (!answer) co_return status;
   const Json node = Json::parse(*answer, nullptr, false);
   if (!node.is_object()) co_return status;

@@ -57,8 +57,14 @@ GateVerdict StartGate::ask(MonoTime now) {
   phase_.clear();
   asked_ = heard_ = now;
   ready_at_.reset();
-  if (learned_start_) ready_at_ = now + *learned_start_;
+  expect_learned_start();
   return {.kind = GateVerdict::Kind::wait, .start = StartNode::yes};
+}
+
+/// What a start took before tells how long it will take, but only when it is known that one is needed: after the
+/// connection to the node was lost its replicas mostly run on.
+void StartGate::expect_learned_start() {
+  if (known_absent_ && learned_start_) ready_at_ = asked_ + *learned_start_;
 }
 
 GateChange StartGate::report(const TargetReport& report, MonoTime now) {
@@ -66,6 +72,7 @@ GateChange StartGate::report(const TargetReport& report, MonoTime now) {
   switch (report.state) {
     case TargetState::paused:  // takes requests: the node thaws it
     case TargetState::ready:
+      known_absent_ = false;
       if (state_ == State::starting && asked_ != MonoTime{}) {
         const Duration took = now - asked_;
         learned_start_ = learned_start_ ? (*learned_start_ + took) / 2 : took;
@@ -79,8 +86,12 @@ GateChange StartGate::report(const TargetReport& report, MonoTime now) {
       return GateChange::failed;
     case TargetState::unknown:
     case TargetState::absent: {
+      known_absent_ = true;
       // Said once before a start begins; said of a start that had begun, it means that the start was given up.
-      if (state_ == State::starting && !progressed_) return GateChange::none;
+      if (state_ == State::starting && !progressed_) {
+        expect_learned_start();
+        return GateChange::none;
+      }
       if (state_ == State::failed) return GateChange::none;
       const bool was_cold = state_ == State::cold;
       state_ = State::cold;
@@ -110,6 +121,7 @@ void StartGate::fail(std::string reason, MonoTime now) {
 }
 
 void StartGate::forget_state() {
+  known_absent_ = false;
   if (state_ != State::failed) state_ = State::cold;
 }
 

@@ -68,6 +68,7 @@ class StartGate {
   enum class State { cold, starting, open, failed };
   GateVerdict ask(MonoTime now);
   void fail(std::string reason, MonoTime now);
+  void expect_learned_start();
 
   Limits limits_{};
   State state_ = State::cold;
@@ -75,6 +76,7 @@ class StartGate {
   std::string reason_;
   std::string phase_;
   bool progressed_ = false;
+  bool known_absent_ = false;  // the node said that nothing runs; unknown is no reason to refuse anybody
   MonoTime asked_{};
   MonoTime heard_{};
   MonoTime try_again_{};

@@ -118,6 +118,18 @@ TEST(StartGate, LearnsHowLongAStartTakes) {
   EXPECT_EQ(hasty.retry_after, seconds(20));
 }
 
+TEST(StartGate, RefusesNobodyByALearnedStartWhileItIsNotKnownThatOneIsNeeded) {
+  StartGate gate;
+  gate.arrive(kPatient, kStart);
+  gate.report({.state = TargetState::loading}, kStart);
+  gate.report({.state = TargetState::ready}, kStart + seconds(20));
+  gate.forget_state();  // the node died; its replica lives on
+  const MonoTime later = kStart + seconds(30);
+  EXPECT_EQ(gate.arrive(Deadline::after(later, seconds(1)), later).kind, Kind::wait);
+  gate.report({.state = TargetState::absent}, later);  // it does not
+  EXPECT_EQ(gate.arrive(Deadline::after(later, seconds(1)), later).kind, Kind::refuse);
+}
+
 TEST(StartGate, AStoppedIdleReplicaIsStartedByTheNextRequest) {
   StartGate gate;
   gate.report({.state = TargetState::ready}, kStart);

@@ -93,7 +93,9 @@ void Dispatcher::submit(std::unique_ptr<PendingRequest> owned) {
   const auto refuse = [this, &request](Answer answer) { finish(request, &answer); };
   if (request.rows.empty()) return complete(request, {});  // an empty batch
   if (!node_expected()) return refuse(refusal(503, "no node is connected to this router", seconds(1)));
-  const policy::GateVerdict verdict = target.gate.arrive(request.deadline, now);
+  // While the node is away nothing is known of its replicas: wait, and ask when it is back.
+  const policy::GateVerdict verdict =
+      node_->is_up() ? target.gate.arrive(request.deadline, now) : policy::GateVerdict{};
   if (verdict.start == policy::StartNode::yes) ask_to_start(target);
   if (verdict.kind == policy::GateVerdict::Kind::refuse) {
     return refuse(refusal(503, verdict.reason, verdict.retry_after));
@@ -361,6 +363,14 @@ std::vector<uint64_t> Dispatcher::ids_in_flight() {
   std::vector<uint64_t> ids;
   ids.reserve(in_flight_.size());
   for (const auto& [id, flight] : in_flight_) ids.push_back(id);
+  return ids;
+}
+
+std::vector<uint64_t> Dispatcher::ids_given_up() {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, flight] : in_flight_) {
+    if (flight.request == nullptr) ids.push_back(id);
+  }
   return ids;
 }
 

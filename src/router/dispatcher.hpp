@@ -55,6 +55,7 @@ class Dispatcher final : public NodeListener {
   void link_up() override;
   void link_down() override;
   std::vector<uint64_t> ids_in_flight() override;
+  std::vector<uint64_t> ids_given_up() override;
   void target_reported(uint32_t handle, const policy::TargetReport& report) override;
   void credits_given(uint32_t handle, uint32_t limit) override;
   void result_arrived(const wire::ResultView& result) override;

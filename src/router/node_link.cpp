@@ -209,6 +209,7 @@ void NodeLink::attach() {
         {ids.begin() + static_cast<ptrdiff_t>(from), ids.begin() + static_cast<ptrdiff_t>(from + count)});
     from += count;
   } while (from < ids.size());
+  for (const uint64_t id : listener_.ids_given_up()) wire::append_cancel(out_, {id});
 }
 
 void NodeLink::handle_results(const wire::Frame& frame) {

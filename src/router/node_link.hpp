@@ -29,8 +29,10 @@ class NodeListener {
   virtual void link_up() = 0;
   /// What is in flight stays so: it is attached to when the node comes back.
   virtual void link_down() = 0;
-  /// Ids of all requests sent and not answered, for ATTACH.
+  /// Ids of all requests sent and not answered, for ATTACH …
   virtual std::vector<uint64_t> ids_in_flight() = 0;
+  /// … and those of them that nobody waits for any more: cancelled again, since a cancel may have been lost.
+  virtual std::vector<uint64_t> ids_given_up() = 0;
   virtual void target_reported(uint32_t target, const policy::TargetReport& report) = 0;
   virtual void credits_given(uint32_t target, uint32_t limit) = 0;
   virtual void result_arrived(const wire::ResultView& result) = 0;

@@ -251,6 +251,16 @@ TEST_F(RouterTest, AClientThatLeavesCancels) {
   EXPECT_EQ(records_.at(0).status, 499u);
 }
 
+TEST_F(RouterTest, ACancelWhileTheNodeIsAwayReachesItLater) {
+  start();
+  const auto response = send({.path = "/v1/m/1", .body = R"({"data":1})"});
+  ASSERT_TRUE(wait([this] { return !node_->held.empty(); }));
+  node_->drop();
+  callers_.back()->close();
+  EXPECT_TRUE(wait([this] { return !node_->cancelled.empty(); }));
+  EXPECT_EQ(node_->cancelled.at(0), node_->held[0].id);
+}
+
 TEST_F(RouterTest, SendsNoMoreThanTheCreditsAllow) {
   start();
   std::vector<std::shared_ptr<CallerResponse>> responses;
