@@ -62,6 +62,11 @@ std::vector<ImageCase> long_names() {
        .layers = {TarWriter().file(std::string(100, 'n'), "x").finish()},
        .expected = Expect().file(std::string(100, 'n'), "x").tree(),
        .judge = Judge::umoci},
+  };
+}
+
+std::vector<ImageCase> pax_precedence() {
+  return {
       {.name = "pax_beats_gnu_long_names_and_ustar",
        .layers =
            {TarWriter().add({.name = "gnu", .data = "x", .pax = {{"path", "pax"}}, .gnu_long_names = true}).finish()},
@@ -167,6 +172,11 @@ std::vector<ImageCase> owners_and_times() {
       one_file(
           "empty_number_fields_are_zero", {.raw_uid = std::string(8, '\0'), .raw_gid = "        "}, [](NodeSpec&) {},
           Judge::umoci),
+  };
+}
+
+std::vector<ImageCase> refused_numbers() {
+  return {
       refused("id_of_2_32_minus_1", {.pax = {{"uid", "4294967295"}}}, "outside 0..2^32-2"),
       refused("id_above_32_bits", {.pax = {{"gid", "4294967296"}}}, "outside 0..2^32-2"),
       refused("id_negative", {.raw_uid = base256(-1, 8)}, "outside 0..2^32-2"),
@@ -191,15 +201,7 @@ std::vector<ImageCase> owners_and_times() {
   };
 }
 
-}  // namespace
-
-std::vector<ImageCase> header_cases() {
-  std::vector<ImageCase> cases;
-  for (auto& part : {long_names(), owners_and_times()}) cases.insert(cases.end(), part.begin(), part.end());
-  return cases;
-}
-
-std::vector<ImageCase> attribute_cases() {
+std::vector<ImageCase> xattrs() {
   const std::string capability("\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
   const std::string capability_v3 =
       std::string("\x01\x00\x00\x03", 4) + capability.substr(4) + std::string("\xe8\x03\x00\x00", 4);
@@ -263,6 +265,11 @@ std::vector<ImageCase> attribute_cases() {
                       .finish()},
        .expected = Expect().symlink("l", "t").tree(),
        .note = "were left out"},
+  };
+}
+
+std::vector<ImageCase> special_files() {
+  return {
       {.name = "special_files",
        .layers = {TarWriter()
                       .add({.name = "null", .type = '3', .mode = 0666, .major = 1, .minor = 3})
@@ -284,6 +291,21 @@ std::vector<ImageCase> attribute_cases() {
        .layers = {TarWriter().add({.name = "f", .pax = {{"SCHILY.xattr.user.x", std::string(65537, 'x')}}}).finish()},
        .refused = "xattr of more than 64 KiB"},
   };
+}
+
+}  // namespace
+
+std::vector<ImageCase> header_cases() {
+  std::vector<ImageCase> cases;
+  for (auto& part : {long_names(), pax_precedence(), owners_and_times(), refused_numbers()})
+    cases.insert(cases.end(), part.begin(), part.end());
+  return cases;
+}
+
+std::vector<ImageCase> attribute_cases() {
+  auto cases = xattrs();
+  for (auto& more : special_files()) cases.push_back(std::move(more));
+  return cases;
 }
 
 }  // namespace hearth::image::testing

@@ -168,16 +168,7 @@ std::vector<ImageCase> names() {
   };
 }
 
-}  // namespace
-
-std::vector<ImageCase> path_cases() {
-  std::vector<ImageCase> cases;
-  for (auto& part : {parents(), symlinks_on_the_way(), names()}) cases.insert(cases.end(), part.begin(), part.end());
-  return cases;
-}
-
-std::vector<ImageCase> link_cases() {
-  const std::string long_target(4095, 't');
+std::vector<ImageCase> hard_links() {
   return {
       {.name = "hard_link_in_one_layer",
        .layers = {TarWriter().file("a", "1", 0600).hard_link("d/b", "a").finish()},
@@ -228,6 +219,11 @@ std::vector<ImageCase> link_cases() {
        .layers = {TarWriter().file("a", "1").hard_link("b", "a").finish(), TarWriter().file("a", "2").finish()},
        .expected = Expect().file("a", "2").file("b", "1").tree(),
        .judge = Judge::umoci},
+  };
+}
+
+std::vector<ImageCase> refused_hard_links() {
+  return {
       {.name = "hard_link_to_nothing",
        .layers = {TarWriter().hard_link("b", "a").finish()},
        .refused = "neither in the layers below nor earlier"},
@@ -243,6 +239,12 @@ std::vector<ImageCase> link_cases() {
       {.name = "hard_link_out_of_the_image",
        .layers = {TarWriter().hard_link("b", "../../etc/passwd").finish()},
        .refused = "no path inside the image"},
+  };
+}
+
+std::vector<ImageCase> symlinks() {
+  const std::string long_target(4095, 't');
+  return {
       {.name = "symlink_of_4095_bytes",
        .layers =
            {TarWriter().add({.name = "l", .type = '2', .mode = 0777, .pax = {{"linkpath", long_target}}}).finish()},
@@ -265,6 +267,21 @@ std::vector<ImageCase> link_cases() {
        .layers = {TarWriter().symlink("l", "").finish()},
        .refused = "symlink to nothing"},
   };
+}
+
+}  // namespace
+
+std::vector<ImageCase> path_cases() {
+  std::vector<ImageCase> cases;
+  for (auto& part : {parents(), symlinks_on_the_way(), names()}) cases.insert(cases.end(), part.begin(), part.end());
+  return cases;
+}
+
+std::vector<ImageCase> link_cases() {
+  std::vector<ImageCase> cases;
+  for (auto& part : {hard_links(), refused_hard_links(), symlinks()})
+    cases.insert(cases.end(), part.begin(), part.end());
+  return cases;
 }
 
 }  // namespace hearth::image::testing
