@@ -41,7 +41,8 @@ void CatalogCache::refresh(Done done) {
 }
 
 void CatalogCache::refresh_for_unknown(Done done) {
-  if (waiting_.size() >= kWaitingMax) return done();
+  if (waiting_.size() + running_.size() >= kWaitingMax) return done();
+  if (!snapshot_ && running_now_) return running_.push_back(std::move(done));  // the first read of a new router
   waiting_.push_back(std::move(done));
   if (delayed_.is_set()) return;
   const MonoTime at = began_ + kUnknownInterval;

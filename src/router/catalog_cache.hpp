@@ -31,6 +31,7 @@ class CatalogCache {
   /// After a change made here: `done` when a renewal that began after this call has ended, well or not.
   void refresh(Done done);
   /// For something unknown that may be new: like refresh, but at most every 250 ms, shared by all who ask meanwhile.
+  /// While the first read runs, `done` is called when that has ended.
   /// `done` is called at once when too many wait already.
   void refresh_for_unknown(Done done);
 

@@ -108,6 +108,12 @@ void Router::State::handle(net::HttpRequest&& request, std::shared_ptr<net::Http
 void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange,
                                  bool refreshed) {
   const auto known = catalog_.snapshot();
+  const auto look_again = [this, &request, &exchange] {
+    catalog_.refresh_for_unknown([this, request = std::move(request), exchange = std::move(exchange)]() mutable {
+      handle_admin(std::move(request), std::move(exchange), true);
+    });
+  };
+  if (!known && !refreshed) return look_again();
   if (!known) return exchange->respond_error(503, "the catalog could not be read yet; is the object store reachable?");
   const Admittance admitted = admit_caller(request, *known);
   switch (admitted.entry) {
@@ -120,9 +126,7 @@ void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net
       return exchange->respond_error(403, "the API key belongs to another workspace");
     case Entry::unknown_key:
       if (refreshed) return exchange->respond_error(401, "the API key is not known or was revoked");
-      catalog_.refresh_for_unknown([this, request = std::move(request), exchange = std::move(exchange)]() mutable {
-        handle_admin(std::move(request), std::move(exchange), true);
-      });
+      look_again();
   }
 }
 
