@@ -53,7 +53,7 @@ def oci_layout(layers, tags=("v1",)):
 
 
 LOWER = layer([("./", "dir", {}), ("etc", "dir", {}), ("etc/kept", "file", {"content": b"kept", "ids": (1234, 4321), "mtime": 1_600_000_000.25}),
-               ("etc/gone", "file", {"content": b"gone"}), ("big-ids", "file", {"ids": (4_000_000_000, 65534)}),
+               ("etc/gone", "file", {"content": b"what goes"}), ("big-ids", "file", {"ids": (4_000_000_000, 65534)}),
                ("opaque", "dir", {}), ("opaque/below", "file", {})])
 UPPER = layer([("etc/.wh.gone", "file", {}), ("opaque/.wh..wh..opq", "file", {}), ("opaque/above", "file", {"content": b"above"}),
                ("etc/twin", "hard", {"target": "etc/kept"}), ("etc/link", "link", {"target": "kept"})])
@@ -104,7 +104,7 @@ def test_a_broken_digest_is_refused_and_leaves_no_image(server):
     folder = oci_layout([LOWER])
     name = hashlib.sha256(LOWER).hexdigest()
     with open(f"{folder}/blobs/sha256/{name}", "wb") as file:
-        file.write(LOWER.replace(b"gone\0", b"goat\0"))  # the content of a file: the tar itself stays well-formed
+        file.write(LOWER.replace(b"what goes", b"what goat"))  # the content of a file: the tar itself stays well-formed
     out = server.hearth("image", "import", f"oci:{folder}", "broken", check=False)
     assert out.returncode == 1 and "digest" in out.stderr, out.stderr
     assert "broken" not in {i["name"] for i in server.json("image", "ls")["images"]}
