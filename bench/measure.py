@@ -13,10 +13,12 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Tree:
-    """A process and all its descendants. Started by us (command) or already there (pids of its roots)."""
+    """A process and all its descendants. Started by us (command) or already there (pids of its roots; those in `alone`
+    count without their descendants)."""
 
-    def __init__(self, command=None, env=None, cwd=None, log=None, roots=()):
+    def __init__(self, command=None, env=None, cwd=None, log=None, roots=(), alone=()):
         self.process = None
+        self.alone = set(alone)
         self.roots = set(roots)
         if command:
             self.process = subprocess.Popen(
@@ -32,7 +34,7 @@ class Tree:
         found = set(self.roots)
         while more := {p for p, up in parents.items() if up in found} - found:
             found |= more
-        return [p for p in found if p in parents]
+        return [p for p in found | self.alone if p in parents]
 
     def memory_mb(self):
         """Proportional set size: shared pages are counted once."""

@@ -14,18 +14,19 @@ import os
 import pathlib
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
+import report
+from cold_start import ColdStarts
 from measure import HERE, Tree, point, wrk
 
 ROOT = HERE.parent
 VENV = ROOT / "build/bench-venv"
-CONNECTIONS = (1, 16, 64)
+CONNECTIONS = report.CONNECTIONS
 
 
 def free_port():
@@ -68,6 +69,9 @@ class Bench:
         self.body = self.work / "body.json"
         self.body.write_text(json.dumps({"data": self.row}))  # 64 positional arguments; FastAPI and Mosec take the same body
         self.results = []
+        self.cold_starts = None
+        self.program = str(ROOT / "build/hearth")
+        self.data_dir = args.data_dir or str(self.work / "hearth")
         self.env = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE / "peers"), "BENCH_MODEL": str(self.model)}
 
     def add(self, case, row, tree, load):
@@ -84,26 +88,45 @@ class Bench:
 
     # --- Hearth
 
+    def up(self):
+        self.command("down", check=False)  # what an interrupted run has left
+        server = json.loads(self.command("up", "--listen", "127.0.0.1:0", "--detach", "--json").strip().splitlines()[-1])
+        self.server_env = os.environ | {"HEARTH_URL": server["url"], "HEARTH_API_KEY": server["key"]}
+        self.headers = [f"Authorization: {server['key']}"]
+
+    def command(self, name, *arguments, check=True):
+        out = subprocess.run([self.program, name, "--data-dir", self.data_dir, *arguments], check=check, stdout=subprocess.PIPE, text=True)
+        return out.stdout
+
+    def deploy(self, folder):
+        out = subprocess.run([self.program, "deploy", folder, "--json"], env=self.server_env, check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(out.stdout.strip().splitlines()[-1])
+
     def hearth(self):
-        data_dir = self.args.data_dir or str(self.work / "hearth")
-        hearth = str(ROOT / "build/hearth")
-        up = subprocess.run([hearth, "up", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--detach", "--json"],
-                            check=True, stdout=subprocess.PIPE, text=True)
-        server = json.loads(up.stdout.strip().splitlines()[-1])
-        env = os.environ | {"HEARTH_URL": server["url"], "HEARTH_API_KEY": server["key"]}
-        headers = [f"Authorization: {server['key']}"]
+        self.up()
         try:
             for case, mode in (("noop", None), ("logreg", "row"), ("logreg-batch", "batch")):
-                folder = self.model_folder(case, mode)
-                deployed = subprocess.run([hearth, "deploy", folder, "--json"], env=env, check=True, stdout=subprocess.PIPE, text=True)
-                url = json.loads(deployed.stdout.strip().splitlines()[-1])["url"]
-                wait_for(url, self.body.read_bytes(), headers)
-                status = json.loads(subprocess.run([hearth, "status", "--data-dir", data_dir, "--json"], env=env, check=True,
-                                                   stdout=subprocess.PIPE, text=True).stdout)
-                roots = {p["pid"] for p in status["processes"]} | {r["pid"] for r in status["replicas"] if r.get("pid")}
-                self.http(case, "hearth", Tree(roots=roots), url, self.body, headers)
+                deployed = self.deploy(self.model_folder(case, mode))
+                wait_for(deployed["url"], self.body.read_bytes(), self.headers)
+                status = json.loads(self.command("status", "--json"))
+                holder = {p["pid"] for p in status["processes"] if p["role"] == "holder"}  # its children are all replicas
+                roots = {p["pid"] for p in status["processes"]} - holder
+                roots |= {r["pid"] for r in status["replicas"] if r.get("pid") and r["model"] == deployed["model"]}
+                self.http(case, "hearth", Tree(roots=roots, alone=holder), deployed["url"], self.body, self.headers)
         finally:
-            subprocess.run([hearth, "down", "--data-dir", data_dir], check=False, stdout=subprocess.DEVNULL)
+            self.command("down", check=False)
+
+    def cold(self):
+        self.up()
+        try:
+            url = self.deploy(HERE / "models/cold")["url"]
+            status = [self.program, "status", "--data-dir", self.data_dir, "--json"]
+            wait_for(url, b'{"data": 1}', self.headers)
+            self.cold_starts = ColdStarts(lambda: post(url, b'{"data": 1}', self.headers), status)
+            self.cold_starts.run(self.args.starts)
+            print(self.cold_starts.table(), flush=True)
+        finally:
+            self.command("down", check=False)
 
     def model_folder(self, case, mode):
         folder = self.work / f"folder-{case}"
@@ -196,37 +219,21 @@ class Bench:
         self.python_server("mosec", "logreg-batch", command, batch=True)
 
 
-def cell(results, case, row, connections, key):
-    found = [r[key] for r in results if (r["case"], r["row"], r["connections"]) == (case, row, connections)]
-    return statistics.median(found) if found else None
-
-
-def table(results):
-    lines = []
-    for case in dict.fromkeys(r["case"] for r in results):
-        rows = list(dict.fromkeys(r["row"] for r in results if r["case"] == case))
-        lines += ["", f"### {case}", "", "| row | " + " | ".join(f"{c} conn: req/s | hearth ÷ it | p50 ms | p99 ms" for c in CONNECTIONS) + " | memory MB | CPU µs/req |",
-                  "|---|" + "---:|" * (4 * len(CONNECTIONS) + 2)]
-        for row in rows:
-            cells = []
-            for c in CONNECTIONS:
-                rps, ours = cell(results, case, row, c, "rps"), cell(results, case, "hearth", c, "rps")
-                cells += [f"{rps:.0f}", f"{ours / rps:.2f}" if ours and rps else "", f"{cell(results, case, row, c, 'p50_ms'):.3f}", f"{cell(results, case, row, c, 'p99_ms'):.1f}"]
-            cells += [f"{cell(results, case, row, 64, 'memory_mb'):.0f}", f"{cell(results, case, row, 64, 'cpu_us'):.0f}"]
-            lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="hearth,worker,proxies,fastapi,mosec")
+    parser.add_argument("--rows", default="hearth,cold,worker,proxies,fastapi,mosec")
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--starts", type=int, default=20, help="cold starts to measure")
+    parser.add_argument("--nice", type=int, default=0, help="run clients and servers at this niceness, and say so")
     parser.add_argument("--data-dir", help="keep Hearth's data here, so that images are built once")
-    parser.add_argument("--out", type=pathlib.Path, help="write the tables here as well")
+    parser.add_argument("--out", type=pathlib.Path, help="write the page here as well")
     args = parser.parse_args()
+    if args.nice:
+        os.setpriority(os.PRIO_PROCESS, 0, args.nice)
     prepare_venv()
+    load = [os.getloadavg()[0]]
     bench = Bench(args)
     try:
         for _ in range(args.runs):
@@ -235,7 +242,8 @@ def main():
                 for folder in bench.work.glob("folder-*"):
                     shutil.rmtree(folder)
     finally:
-        text = table(bench.results)
+        load.append(os.getloadavg()[0])
+        text = report.page(ROOT, bench.results, bench.cold_starts, {"load": load} | vars(args))
         print(text)
         if args.out:
             args.out.write_text(text)
