@@ -271,6 +271,8 @@ void EventLoop::State::turn(Duration longest_wait) {
   }
   run_posted();
   run_ready();
+  // Twice: a job that gathers what one turn has brought ends in a write, which is deferred itself.
+  run_list(deferred);
   run_list(deferred);
   graveyard.clear();
 }
