@@ -1,11 +1,14 @@
 """kill -9 of each process in turn: nothing is lost, and what a model runs in stays."""
 
+import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
+from conftest import HEARTH
 from conftest import wait_until
 
 COUNTER = '''
@@ -179,6 +182,27 @@ def test_a_deployment_survives_a_router_that_dies(server):
     kill_role(server, "router")
     wait_until(lambda: server.request("GET", "/readyz", key=False).status == 200)
     assert server.call(f"/v1/deployed/{version}", [[1]]).status == 200
+
+
+@pytest.mark.parametrize("role", HOST_ROLES + ["router"])
+def test_a_process_that_dies_during_a_deployment_costs_at_most_that_deployment(server, role, tmp_path):
+    """Either it goes on and is there, or it says why it failed and is not; the next one works."""
+    name = f"during-{role}"
+    (tmp_path / "model.py").write_text(COUNTER)
+    (tmp_path / "hearth.toml").write_text(f'[model]\nname = "{name}"\nhandler = "model:predict"\n')
+    deploying = subprocess.Popen([HEARTH, "deploy", tmp_path, "--json"], env=server.env, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+    time.sleep(0.4)
+    kill_role(server, role)
+    out, err = deploying.communicate(timeout=120)
+    wait_until(lambda: server.request("GET", "/readyz", key=False).status == 200)
+    versions = [v["version"] for m in server.json("ls")["models"] if m["model"] == name for v in m["versions"]]
+    if deploying.returncode == 0:
+        assert versions == [json.loads(out.splitlines()[-1])["version"]]
+    else:
+        assert deploying.returncode == 1 and err.strip().splitlines()[-1].startswith("hearth: "), err
+    again = server.json("deploy", tmp_path)
+    assert server.call(f"/v1/{name}/{again['version']}", [[1]]).status == 200
 
 
 def test_records_of_answered_requests_are_all_there(server):
