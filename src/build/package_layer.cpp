@@ -192,7 +192,8 @@ Result<JailProgram> make_program(const StepContext& context, const PackageReques
   program.argv = {"/bin/sh", fmt::format("{}/install.sh", kSettingsInside)};
   program.env = environment_list(request.env);
   program.cwd = "/hearth/upload";
-  program.network = container::Network::host;
+  const bool offline = !request.image.wheels.empty() && request.image.system_packages.empty();
+  program.network = offline ? container::Network::none : container::Network::host;  // indexes may be on loopback
   program.capabilities = container::build_capabilities();
   program.ids = context.config.ids;
   program.deadline = Deadline::after(mono_now(), kInstallLimit);
