@@ -46,6 +46,10 @@ class WorkerState:
     def runs(self, request):
         return request != 0 and request in self.running[:self._words[_COUNT]].tolist()
 
+    def running_ids(self):
+        """Ids of the call in progress; empty between calls."""
+        return [rid for rid in self.running[:self._words[_COUNT]].tolist() if rid]
+
     # An interrupt: the supervisor names its target, the worker's signal handler compares.
 
     def set_target(self, request):

@@ -132,7 +132,8 @@ class Supervisor:
     def _on_exit(self, slot, pid, status):
         slot.pid = 0
         _kill_group(pid)
-        event = {"event": "worker_exited", "index": slot.index, "pid": pid, "state": slot.state.state}
+        event = {"event": "worker_exited", "index": slot.index, "pid": pid, "state": slot.state.state,
+                 "running": slot.state.running_ids()}
         if os.WIFSIGNALED(status):
             event["signal"] = os.WTERMSIG(status)
         else:

@@ -41,6 +41,16 @@ inline std::vector<std::string> texts_field(const nlohmann::json& object, const 
   return texts;
 }
 
+inline std::vector<uint64_t> ids_field(const nlohmann::json& object, const char* key) {
+  std::vector<uint64_t> ids;
+  const nlohmann::json* value = field(object, key);
+  if (value == nullptr || !value->is_array()) return ids;
+  for (const nlohmann::json& item : *value) {
+    if (item.is_number_unsigned()) ids.push_back(item.get<uint64_t>());
+  }
+  return ids;
+}
+
 /// dump() that never throws on bytes that are not UTF-8.
 inline std::string to_text(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

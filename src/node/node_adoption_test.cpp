@@ -82,10 +82,10 @@ TEST_F(NodeAdoptionTest, AWorkerThatDiedMeanwhileIsNotTakenForAnIdleOne) {
   serve("sleep");
   const uint64_t running = router_->send(1, "30");
   ASSERT_TRUE(wait_until([this] { return replica_status()["busy"] == 1; }));
-  const pid_t pid = replica_pid();
+  const std::string id = text_field(replica_status(), "id");
   restart();
   router_->attach({running});
-  ::kill(-pid, SIGKILL);
+  launcher_->die(id);
   EXPECT_EQ(router_->answer(running).status(), Status::worker_died);
 }
 
@@ -118,6 +118,7 @@ TEST_F(NodeAdoptionTest, RemovesWhatIsDeadOrHalfMade) {
   deploy("sleep", kSleep);
   serve("sleep");
   const pid_t pid = replica_pid();
+  const std::string id = text_field(replica_status(), "id");
   std::filesystem::create_directories(root_ / "run" / "replicas" / "half-made");
   ASSERT_TRUE(write_replica_record(root_ / "run" / "replicas" / "half-made", {.id = "half-made",
                                                                               .key = {{"default", "sleep", "main"}, 1},
@@ -125,7 +126,7 @@ TEST_F(NodeAdoptionTest, RemovesWhatIsDeadOrHalfMade) {
                                                                               .boot_id = machine_boot_id()}));
   router_->disconnect();
   kill_node();
-  ::kill(-pid, SIGKILL);
+  launcher_->die(id);
   ASSERT_TRUE(
       wait_until([this, pid] { return !launcher_->is_running({.pid = pid, .start_time = process_start_time(pid)}); }));
   start_node();

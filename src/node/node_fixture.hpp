@@ -32,6 +32,7 @@ class NodeFixture : public ::testing::Test {
   void TearDown() override {
     router_.reset();
     node_.reset();
+    pool_.reset();  // finishes what is queued
     launcher_.reset();
     std::error_code error;
     std::filesystem::remove_all(root_, error);
@@ -43,7 +44,7 @@ class NodeFixture : public ::testing::Test {
     NodeOptions options{.socket = socket(), .run_dir = root_ / "run", .data_dir = root_ / "data", .calls = calls_};
     options.router_patience = router_patience_;
     node_ = std::make_unique<Node>(
-        Node::Parts{loop_, pool_, pool_, *launcher_,
+        Node::Parts{loop_, *pool_, *pool_, *launcher_,
                     [this](const catalog::BranchRef& branch, uint32_t version) { return version_of(branch, version); }},
         std::move(options));
     const Result<> started = node_->start();
@@ -83,7 +84,7 @@ class NodeFixture : public ::testing::Test {
 
   std::filesystem::path root_;
   net::EventLoop loop_;
-  net::BlockingPool pool_{loop_, 4};
+  std::unique_ptr<net::BlockingPool> pool_ = std::make_unique<net::BlockingPool>(loop_, 4);
   std::unique_ptr<SimulatedContainerLauncher> launcher_;
   std::map<std::string, BlockingCall> calls_;
   Duration router_patience_ = seconds(30);

@@ -184,12 +184,21 @@ TEST_F(NodeTest, AWorkersDeathFailsNobodyElsesRequest) {
   EXPECT_EQ(router_->answer(ids[0]).value, "\"live\"");
 }
 
+TEST_F(NodeTest, WhatADeadWorkerHadNotBegunIsSafeToSendAgain) {
+  deploy("mixed", "import os\ndef predict(x):\n    if x == 'die': os._exit(1)\n    return x\n");
+  serve("mixed");
+  for (int i = 0; i < 20; ++i) router_->ask(1, "0");  // fast: gets a pipeline
+  const auto ids = router_->send_many(1, {"1", "\"die\"", "3", "4", "5"});
+  EXPECT_EQ(router_->answer(ids[1]).status(), Status::worker_died);
+  for (size_t i = 2; i < ids.size(); ++i) EXPECT_EQ(router_->answer(ids[i]).status(), Status::unknown) << i;
+}
+
 TEST_F(NodeTest, AContainersDeathFailsWhatRunsAndStartsAgain) {
   deploy("sleep", kSleep);
   serve("sleep");
   const uint64_t running = router_->send(1, "30");
   ASSERT_TRUE(wait_until([this] { return replica_status()["busy"] == 1; }));
-  ::kill(replica_pid(), SIGKILL);
+  launcher_->die(text_field(replica_status(), "id"));
   const Answer answer = router_->answer(running);
   EXPECT_EQ(answer.status(), Status::worker_died);
   EXPECT_EQ(answer.json()["exit"]["signal"], 9);

@@ -148,6 +148,7 @@ void Replica::send(PendingRequest& request, uint32_t index) {
   }
   request.stage = RequestStage::sent;
   request.worker = index;
+  request.sent_order = ++sent_;
   request.waited_us = to_us(now - request.received);
   request.borrowed = {};
   dispatch_->sent(index, 1);
@@ -257,6 +258,23 @@ std::vector<uint64_t> Replica::in_flight_at(std::optional<uint32_t> index) {
     if (!index || request.worker == *index) ids.push_back(request.id);
   });
   return ids;
+}
+
+/// A worker runs in the order it was sent: what came after the call it died in was never begun. Routers send that
+/// again.
+void Replica::give_back_never_begun(std::vector<uint64_t>& ids, const std::vector<uint64_t>& running) {
+  uint64_t last_begun = 0;
+  for (const uint64_t id : running) {
+    const PendingRequest* request = node_.requests.find(id);
+    if (request != nullptr && request->replica == this) last_begun = std::max(last_begun, request->sent_order);
+  }
+  if (last_begun == 0) return;  // not known where it was: all of them may have run
+  std::erase_if(ids, [this, last_begun](uint64_t id) {
+    PendingRequest* request = node_.requests.find(id);
+    if (request == nullptr || request->replica != this || request->sent_order <= last_begun) return false;
+    answer(*request, wire::Status::unknown, "its worker died before it was begun");
+    return true;
+  });
 }
 
 void Replica::fail_lost(const std::vector<uint64_t>& ids, const ProcessEnd& end, const std::string& message) {

@@ -83,7 +83,7 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
   void on_worker_input_end(uint32_t index) override;
   void on_worker_lost(uint32_t index) override;
   void on_worker_back(uint32_t index) override;
-  void on_worker_died(uint32_t index, const ProcessEnd& end, bool stays_down) override;
+  void on_worker_died(const WorkerDeath& death) override;
   void on_supervisor_greeted() override;
   void on_body_died(const ProcessEnd& end) override;
 
@@ -116,6 +116,7 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
   void finish_request(PendingRequest& request);
   void fail_queued(const std::string& reason);
   void fail_lost(const std::vector<uint64_t>& ids, const ProcessEnd& end, const std::string& message);
+  void give_back_never_begun(std::vector<uint64_t>& ids, const std::vector<uint64_t>& running);
   std::vector<uint64_t> in_flight_at(std::optional<uint32_t> index);
   void announce_credits();
 
@@ -142,6 +143,7 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
   uint64_t queued_ = 0;         // of queue_, still waiting
   size_t borrowed_ = 0;         // how many at the end of queue_ may have borrowed payloads
   uint32_t in_flight_ = 0;
+  uint64_t sent_ = 0;  // ever
   bool load_told_ = false;
   uint32_t announced_credits_ = 0;
   std::map<uint32_t, std::vector<uint64_t>> limbo_;  // by worker: in flight when its connection was lost

@@ -124,21 +124,22 @@ void ReplicaBody::judge_worker(uint32_t index) {
   if (death.judged || ended_) return;
   death.judged = true;
   death.patience.cancel();
-  const WorkerExit exit = death.exit;
-  const bool stays_down = death.exit_known && !exit.forked_again;
-  ProcessEnd end{.code = exit.code, .signal = exit.signal, .known = death.exit_known};
-  if (exit.signal != SIGKILL) {
+  WorkerDeath verdict{.index = index,
+                      .end = {.code = death.exit.code, .signal = death.exit.signal, .known = death.exit_known},
+                      .stays_down = death.exit_known && !death.exit.forked_again,
+                      .running = death.exit.running};
+  if (verdict.end.signal != SIGKILL) {
     deaths_[index] = {};
-    return owner_.on_worker_died(index, end, stays_down);
+    return owner_.on_worker_died(verdict);
   }
   around_.pool.run_then(
       [&launcher = around_.launcher, process = record_.process] { return launcher.oom_kills(process); },
-      [this, alive = alive_, index, end, stays_down](uint64_t kills) mutable {
+      [this, alive = alive_, verdict = std::move(verdict)](uint64_t kills) mutable {
         if (!*alive || ended_) return;
-        end.out_of_memory = kills > oom_kills_;
+        verdict.end.out_of_memory = kills > oom_kills_;
         oom_kills_ = std::max(kills, oom_kills_);
-        deaths_[index] = {};
-        owner_.on_worker_died(index, end, stays_down);
+        deaths_[verdict.index] = {};
+        owner_.on_worker_died(verdict);
       });
 }
 

@@ -17,6 +17,13 @@
 
 namespace hearth::node {
 
+struct WorkerDeath {
+  uint32_t index = 0;
+  ProcessEnd end;
+  bool stays_down = false;        // nobody forks another
+  std::vector<uint64_t> running;  // of the call it died in; empty: not known
+};
+
 /// Where a body reports to. Calls come on the loop.
 class BodyOwner {
  public:
@@ -28,8 +35,8 @@ class BodyOwner {
   virtual void on_worker_lost(uint32_t index) = 0;
   /// The same process answers again: what was in flight there still is.
   virtual void on_worker_back(uint32_t index) = 0;
-  /// What was in flight there is lost. `stays_down`: nobody forks another.
-  virtual void on_worker_died(uint32_t index, const ProcessEnd& end, bool stays_down) = 0;
+  /// What was in flight there is lost.
+  virtual void on_worker_died(const WorkerDeath& death) = 0;
   virtual void on_supervisor_greeted() = 0;
   /// Everything is gone.
   virtual void on_body_died(const ProcessEnd& end) = 0;

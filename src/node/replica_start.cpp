@@ -174,15 +174,17 @@ void Replica::on_worker_back(uint32_t index) {
   dispatch_->adopt(index, static_cast<uint32_t>(ids.size()));
 }
 
-void Replica::on_worker_died(uint32_t index, const ProcessEnd& end, bool stays_down) {
-  const std::string how = to_string(end);
-  log_warning("worker died", {{"version", to_string(key_)}, {"worker", index}, {"how", how}});
-  fail_lost(std::exchange(limbo_[index], {}), end, "the worker died: " + how);
-  node_.worker_gone(*this, index);
+void Replica::on_worker_died(const WorkerDeath& death) {
+  const std::string how = to_string(death.end);
+  log_warning("worker died", {{"version", to_string(key_)}, {"worker", death.index}, {"how", how}});
+  std::vector<uint64_t> lost = std::exchange(limbo_[death.index], {});
+  give_back_never_begun(lost, death.running);
+  fail_lost(lost, death.end, "the worker died: " + how);
+  node_.worker_gone(*this, death.index);
   note_load();
   if (body_ == nullptr) return;
   const bool none_left = dispatch_->ready_workers() == 0;
-  if (stays_down && none_left) return start_failed("the worker died while loading: " + how);
+  if (death.stays_down && none_left) return start_failed("the worker died while loading: " + how);
   step(lifecycle::WorkerDied{how});
 }
 

@@ -29,6 +29,7 @@ struct PendingRequest {
   GivenUp given_up = GivenUp::no;
   bool interrupted = false;  // the supervisor has been told
   uint32_t waited_us = 0;    // in this node, before it was sent
+  uint64_t sent_order = 0;   // counts what the replica has sent: a worker runs in this order
   MonoTime received;
   MonoTime given_up_at;
   Deadline deadline;

@@ -49,14 +49,14 @@ Result<std::filesystem::path> find_runner(const std::filesystem::path& given) {
               "the Python runner is not beside " + program.string() + ": name it by --runner-dir");
 }
 
-/// Everything that outlives the Node, in the order of construction.
+/// Everything that outlives the Node. The pools end first, and finish what is queued with what stands before them.
 struct Process {
-  net::EventLoop loop;
-  net::BlockingPool pool{loop, kPoolThreads};
-  net::BlockingPool call_pool{loop, kCallThreads};
   std::shared_ptr<catalog::Catalog> catalog;
   std::unique_ptr<ContainerLauncher> launcher;
   std::shared_ptr<build::Builder> builder;
+  net::EventLoop loop;
+  net::BlockingPool pool{loop, kPoolThreads};
+  net::BlockingPool call_pool{loop, kCallThreads};
   std::unique_ptr<fleet::FleetPublisher> publisher;
 };
 

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -28,7 +29,7 @@ class SimulatedContainerLauncher final : public ReplicaLauncher {
 
   explicit SimulatedContainerLauncher(Folders folders) : folders_(std::move(folders)) {}
   ~SimulatedContainerLauncher() override {
-    for (const auto& [id, process] : processes_) kill_and_reap(process.pid);
+    for (const auto& [id, process] : processes_) kill_and_reap(id, process.pid);
   }
 
   int launches() const { return launches_; }
@@ -62,18 +63,18 @@ class SimulatedContainerLauncher final : public ReplicaLauncher {
       if (const auto found = processes_.find(id); found != processes_.end()) process = found->second;
       processes_.erase(id);
     }
-    if (process.pid > 0) kill_and_reap(process.pid);
+    if (process.pid > 0) kill_and_reap(id, process.pid);
     std::error_code error;
     std::filesystem::remove_all(folders_.run_dir / "replicas" / id, error);
     return {};
   }
 
   Result<> freeze(const ReplicaProcess& process) override {
-    ::kill(-process.pid, SIGSTOP);
+    signal_all(id_of(process), SIGSTOP);
     return {};
   }
   Result<> thaw(const ReplicaProcess& process) override {
-    ::kill(-process.pid, SIGCONT);
+    signal_all(id_of(process), SIGCONT);
     return {};
   }
   uint64_t oom_kills(const ReplicaProcess&) override { return oom_kills_; }
@@ -93,6 +94,9 @@ class SimulatedContainerLauncher final : public ReplicaLauncher {
     return end;
   }
 
+  /// As the kernel does when a container's first process dies.
+  void die(const std::string& id) { signal_all(id, SIGKILL); }
+
   bool is_running(const ReplicaProcess& process) override {
     if (process_start_time(process.pid) != process.start_time) return false;
     const Result<std::string> stat = read_file("/proc/" + std::to_string(process.pid) + "/stat");
@@ -109,16 +113,36 @@ class SimulatedContainerLauncher final : public ReplicaLauncher {
   }
 
  private:
-  static void kill_and_reap(pid_t pid) {
-    ::kill(-pid, SIGKILL);
-    ::kill(-pid, SIGCONT);
+  static constexpr const char* kMark = "HEARTH_SIMULATED=";
+
+  /// What a cgroup would do: everything that was started in it, whatever group or session it has made for itself.
+  static void signal_all(const std::string& id, int number) {
+    const std::string mark = kMark + id;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+      const int pid = std::atoi(entry.path().filename().c_str());
+      if (pid <= 0) continue;
+      const Result<std::string> environment = read_file(entry.path() / "environ");
+      if (environment && environment->contains(mark)) ::kill(pid, number);
+    }
+  }
+  static void kill_and_reap(const std::string& id, pid_t pid) {
+    ::kill(pid, SIGKILL);
+    signal_all(id, SIGKILL);
     ::waitpid(pid, nullptr, 0);
+  }
+  std::string id_of(const ReplicaProcess& process) const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, known] : processes_) {
+      if (known == process) return id;
+    }
+    return "none";
   }
 
   pid_t spawn(const LaunchRequest& request) const {
     // Everything is made before the fork: other threads may hold locks.
     std::vector<std::string> environment = {
-        "PATH=/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1",
+        kMark + request.id, "PATH=/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1",
         "HEARTH_RUNNER=" + runner_settings(request, (folders_.code / request.version.branch.model).string())};
     std::vector<std::string> args = {"/usr/bin/python3", (folders_.runner / "main.py").string()};
     std::vector<char*> argv;

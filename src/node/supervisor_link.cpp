@@ -48,7 +48,8 @@ void SupervisorLink::on_frame(const wire::Frame& frame) {
   handlers_.on_worker_exited({.index = static_cast<uint32_t>(integer_field(json, "index")),
                               .code = static_cast<int>(integer_field(json, "code")),
                               .signal = static_cast<int>(integer_field(json, "signal")),
-                              .forked_again = field(json, "restart_ms") != nullptr});
+                              .forked_again = field(json, "restart_ms") != nullptr,
+                              .running = ids_field(json, "running")});
 }
 
 void SupervisorLink::call(std::string payload) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hearth::node {
 
@@ -17,7 +18,8 @@ struct WorkerExit {
   uint32_t index = 0;
   int code = 0;
   int signal = 0;
-  bool forked_again = false;  // the supervisor starts another one by itself
+  bool forked_again = false;      // the supervisor starts another one by itself
+  std::vector<uint64_t> running;  // of the call it died in; empty: in none
 };
 
 /// Loop thread only.
