@@ -106,8 +106,9 @@ class ControlTest : public testing::Test {
                                 const std::string& workspace = "default") {
     auto pending = std::make_shared<Pending>();
     pending->channel = *net::ByteChannel::connect_tcp(loop_, address_);
-    pending->channel->start({.on_data = [pending](std::string_view bytes) { pending->raw += bytes; },
-                             .on_close = [pending](const Error&) { pending->closed = true; }});
+    Pending* raw = pending.get();  // it owns the channel
+    pending->channel->start({.on_data = [raw](std::string_view bytes) { raw->raw += bytes; },
+                             .on_close = [raw](const Error&) { raw->closed = true; }});
     pending->channel->write(method + " /api/v1/" + path +
                             " HTTP/1.1\r\nHost: t\r\nConnection: close\r\nX-Test-Workspace: " + workspace +
                             "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
