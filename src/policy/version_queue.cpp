@@ -9,8 +9,8 @@ namespace {
 
 constexpr seconds kLongestRetryAfter{600};
 
-seconds retry_after(Duration wait, Duration bound) {
-  // When the queue will be half as long as its bound, so that those who come back are let in.
+/// When the queue will be half as long as its bound, so that those who come back are let in.
+seconds retry_when_short(Duration wait, Duration bound) {
   const auto until = std::chrono::ceil<seconds>(wait - bound / 2);
   return std::clamp(until, seconds(1), kLongestRetryAfter);
 }
@@ -32,7 +32,7 @@ std::optional<Refusal> VersionQueue::offer(const QueuedRequest& request, MonoTim
         queued_rows_ + request.rows > limits_.max_rows || queued_bytes_ + request.bytes > limits_.max_bytes;
     if (memory_full || wait > bound) {
       const Duration whole = memory_full ? std::max(wait, expected_drain()) : wait;
-      return Refusal{.retry_after = retry_after(whole, bound), .expected_wait = whole};
+      return Refusal{.retry_after = retry_when_short(whole, bound), .expected_wait = whole};
     }
   }
   idle_.push_front(Waiting{.request = request});
@@ -76,6 +76,10 @@ std::optional<DispatchRow> VersionQueue::take(MonoTime now, std::vector<uint64_t
     return row;
   }
   return std::nullopt;
+}
+
+seconds VersionQueue::retry_after() const {
+  return retry_when_short(expected_drain(), limits_.burst);
 }
 
 void VersionQueue::settle(Duration latency) {
@@ -131,6 +135,31 @@ uint64_t VersionQueue::rows_ahead(const QueuedRequest& request) const {
     if (flow.key != request.key) ahead += std::min(flow.rows, turns);
   }
   return ahead;
+}
+
+/// Rows all keys together give in so many turns.
+uint64_t VersionQueue::rows_in_turns(uint64_t turns) const {
+  uint64_t rows = 0;
+  for (const Flow& flow : flows_) rows += std::min(flow.rows, turns);
+  return rows;
+}
+
+std::vector<uint64_t> VersionQueue::hopeless(MonoTime now) const {
+  std::vector<uint64_t> ids;
+  if (!rate_.known()) return ids;
+  for (const Flow& flow : flows_) {
+    uint64_t turn = 0;
+    for (const Waiting& waiting : flow.requests) {
+      const auto left = waiting.request.deadline.left(now);
+      const bool begun = waiting.next_row > 0;
+      if (left && !begun && rate_.time_for(rows_in_turns(turn)) > *left) {
+        ids.push_back(waiting.request.request);  // and so makes room for those behind it
+      } else {
+        ++turn;
+      }
+    }
+  }
+  return ids;
 }
 
 VersionQueue::FlowAt VersionQueue::flow_of(uint64_t key) {

@@ -71,6 +71,10 @@ class VersionQueue {
   /// No row of it will be taken any more. Rows already taken stay outstanding until settled or released.
   void forget(uint64_t request);
 
+  /// Requests admitted when less was known, of which no row can begin before their deadline by what is known now:
+  /// better refused at once than kept waiting for nothing. They stay queued until forgotten.
+  std::vector<uint64_t> hopeless(MonoTime now) const;
+
   /// Rows that may be outstanding at once (the node's credits, absolute). 0 stops dispatch.
   void set_limit(uint32_t limit);
 
@@ -81,6 +85,8 @@ class VersionQueue {
   const DrainRate& drain_rate() const { return rate_; }
   /// Time until all that is queued now has been dispatched.
   Duration expected_drain() const { return rate_.time_for(queued_rows_); }
+  /// When to come again after that: at least a second.
+  seconds retry_after() const;
 
  private:
   struct Waiting {
@@ -99,6 +105,7 @@ class VersionQueue {
   using FlowAt = std::list<Flow>::iterator;
 
   uint64_t rows_ahead(const QueuedRequest& request) const;
+  uint64_t rows_in_turns(uint64_t turns) const;
   FlowAt flow_of(uint64_t key);
   void enqueue(WaitingAt waiting);
   void drop_rows(FlowAt flow, WaitingAt waiting);

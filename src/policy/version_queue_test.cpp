@@ -141,6 +141,23 @@ TEST(VersionQueue, SkipsWhatIsTooLateWhenItsTurnComes) {
   EXPECT_EQ(passed, std::vector<uint64_t>{1});
 }
 
+TEST(VersionQueue, TellsWhoCannotMakeItOnceItIsKnownHowFastItDrains) {
+  VersionQueue queue;
+  queue.set_limit(1);
+  for (uint64_t i = 0; i < 30; ++i) ASSERT_FALSE(queue.offer({.request = i, .deadline = in(seconds(10))}, kNow));
+  ASSERT_FALSE(queue.offer({.request = 100, .key = 9, .deadline = in(seconds(10))}, kNow));
+  EXPECT_TRUE(queue.hopeless(kNow).empty()) << "nothing is known yet";
+  std::vector<uint64_t> passed;
+  queue.take(kNow, passed);
+  queue.settle(seconds(1));
+  const auto hopeless = queue.hopeless(kNow + seconds(1));  // nine seconds are left for 30 rows of a second
+  ASSERT_FALSE(hopeless.empty());
+  EXPECT_EQ(hopeless.front(), 10u);  // behind nine of its own key and one of the other
+  EXPECT_EQ(hopeless.size(), 20u);
+  for (const uint64_t id : hopeless) queue.forget(id);
+  EXPECT_TRUE(queue.hopeless(kNow + seconds(1)).empty());
+}
+
 TEST(VersionQueue, ARowPutBackGoesFirstAmongItsRequests) {
   VersionQueue queue;
   queue.set_limit(10);

@@ -14,6 +14,9 @@ struct Caller {
   std::string key_id;
 };
 
+/// Whether the catalog was read again because a request named something unknown.
+enum class Try { first, refreshed };
+
 /// Why a request is not let in.
 enum class Entry { granted, no_key, unknown_key, other_workspace };
 

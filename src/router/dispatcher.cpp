@@ -10,6 +10,7 @@ namespace hearth::router {
 namespace {
 
 constexpr Duration kHold = milliseconds(20);  // after a node said "not now"
+constexpr Duration kShedEvery = milliseconds(100);
 
 uint32_t deadline_ms(const Deadline& deadline, MonoTime now) {
   const auto left = deadline.left(now);
@@ -19,6 +20,13 @@ uint32_t deadline_ms(const Deadline& deadline, MonoTime now) {
 
 Answer not_running(const policy::StartGate& gate, std::string_view reason, MonoTime now) {
   return refusal(503, reason, gate.retry_after(now));
+}
+
+Answer overloaded(Duration wait, seconds retry_after) {
+  return refusal(429,
+                 "too many requests wait for this model; its queue drains in about " +
+                     format_duration(std::chrono::ceil<milliseconds>(wait)),
+                 retry_after);
 }
 
 }  // namespace
@@ -67,7 +75,7 @@ void Dispatcher::warm(VersionTarget& target) {
 
 void Dispatcher::ask_to_start(VersionTarget& target) {
   target.metrics.cold_starts.add();
-  node_->open(target.handle, target.open_json(true));
+  node_->open(target.handle, target.open_json(policy::StartNode::yes));
   node_->flush();
 }
 
@@ -107,10 +115,7 @@ void Dispatcher::submit(std::unique_ptr<PendingRequest> owned) {
                                      .deadline = request.deadline};
   if (const auto refused = target.queue.offer(queued, now)) {
     if (refused->reason == policy::Refusal::Reason::deadline_passed) return deadline_passed(request);
-    return refuse(refusal(429,
-                          "too many requests wait for this model; its queue drains in about " +
-                              format_duration(std::chrono::ceil<milliseconds>(refused->expected_wait)),
-                          refused->retry_after));
+    return refuse(overloaded(refused->expected_wait, refused->retry_after));
   }
   arm_deadlines();
   pump_later(target);
@@ -157,6 +162,17 @@ void Dispatcher::pump(VersionTarget& target) {
   while (const auto row = target.queue.take(now, passed_)) send_row(target, *row);
   for (const uint64_t id : std::exchange(passed_, {})) {
     if (PendingRequest* request = find(id)) deadline_passed(*request);
+  }
+  shed(target, now);
+}
+
+/// Requests that were let in when the model seemed faster, and cannot even begin in time now.
+void Dispatcher::shed(VersionTarget& target, MonoTime now) {
+  if (target.queue.queued_rows() == 0 || now - target.shed_at < kShedEvery) return;
+  target.shed_at = now;
+  for (const uint64_t id : target.queue.hopeless(now)) {
+    Answer answer = overloaded(target.queue.expected_drain(), target.queue.retry_after());
+    if (PendingRequest* request = find(id)) finish(*request, &answer);
   }
 }
 
@@ -345,8 +361,8 @@ void Dispatcher::link_up() {
   away_timer_.cancel();
   for (const auto& [key, target] : targets_) {
     target->queue.set_limit(0);
-    const bool wanted = !target->is_idle();
-    if (wanted) target->gate.arrive({}, loop_.now());
+    const auto wanted = target->is_idle() ? policy::StartNode::no : policy::StartNode::yes;
+    if (wanted == policy::StartNode::yes) target->gate.arrive({}, loop_.now());
     node_->open(target->handle, target->open_json(wanted));
   }
 }

@@ -73,6 +73,7 @@ class Dispatcher final : public NodeListener {
   void pump_later(VersionTarget& target);
   void pump();
   void pump(VersionTarget& target);
+  void shed(VersionTarget& target, MonoTime now);
   void send_row(VersionTarget& target, policy::DispatchRow row);
   void take_row(PendingRequest& request, uint32_t row, const wire::ResultView& result);
   bool give_row_back(InFlight flight, const wire::ResultView& result);

@@ -56,8 +56,11 @@ void InferenceApi::admit(std::unique_ptr<PendingRequest> owned, Try attempt) {
   PendingRequest& request = *owned;
   const std::shared_ptr<const catalog::Snapshot> snapshot = catalog_.snapshot();
   if (!snapshot) {
-    // A router that has just started: whoever waited in its listener waits for the first read too.
-    if (attempt == Try::first) return refresh_and_retry(std::move(owned));
+    if (attempt ==
+        Try::first) {  // a router that has just started: whoever waited in its listener waits for the first read too
+      return catalog_.refresh(
+          [this, request = std::move(owned)]() mutable { admit(std::move(request), Try::refreshed); });
+    }
     return respond(request,
                    refusal(503, "the catalog could not be read yet; is the object store reachable?", seconds(2)));
   }

@@ -33,7 +33,6 @@ class InferenceApi {
   void snapshot_changed() { routes_.clear(); }
 
  private:
-  enum class Try { first, refreshed };
   struct Route {
     std::shared_ptr<const catalog::VersionRecord> record;
     std::string alias;

@@ -56,7 +56,7 @@ struct Router::State final : Services {
   void snapshot_changed();
   void follow_fleet(const fleet::FleetWatcher::Nodes& nodes);
   void handle(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange);
-  void handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, bool refreshed);
+  void handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, Try attempt);
   bool handle_health(const net::HttpRequest& request, net::HttpExchange& exchange);
   std::string unready_reason() const;
   std::string health_json(const std::string& unready) const;
@@ -100,20 +100,19 @@ void Router::State::snapshot_changed() {
 void Router::State::handle(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange) {
   const std::string_view path = request.path();
   if (path.starts_with("/v1/")) return inference_.handle(std::move(request), std::move(exchange));
-  if (path.starts_with("/api/")) return handle_admin(std::move(request), std::move(exchange), false);
+  if (path.starts_with("/api/")) return handle_admin(std::move(request), std::move(exchange), Try::first);
   if (handle_health(request, *exchange)) return;
   exchange->respond_error(404, "no such address; models answer under /v1/, administration under /api/v1/");
 }
 
-void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange,
-                                 bool refreshed) {
+void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, Try attempt) {
   const auto known = catalog_.snapshot();
   const auto look_again = [this, &request, &exchange] {
     catalog_.refresh_for_unknown([this, request = std::move(request), exchange = std::move(exchange)]() mutable {
-      handle_admin(std::move(request), std::move(exchange), true);
+      handle_admin(std::move(request), std::move(exchange), Try::refreshed);
     });
   };
-  if (!known && !refreshed) return look_again();
+  if (!known && attempt == Try::first) return look_again();
   if (!known) return exchange->respond_error(503, "the catalog could not be read yet; is the object store reachable?");
   const Admittance admitted = admit_caller(request, *known);
   switch (admitted.entry) {
@@ -125,7 +124,7 @@ void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net
     case Entry::other_workspace:
       return exchange->respond_error(403, "the API key belongs to another workspace");
     case Entry::unknown_key:
-      if (refreshed) return exchange->respond_error(401, "the API key is not known or was revoked");
+      if (attempt == Try::refreshed) return exchange->respond_error(401, "the API key is not known or was revoked");
       look_again();
   }
 }

@@ -380,6 +380,14 @@ TEST_F(RouterTest, CountsWhatItDoes) {
   EXPECT_THAT(text, HasSubstr("hearth_node_connected 1"));
 }
 
+TEST_F(RouterTest, RequestsOfTheFirstMomentWaitForTheCatalog) {
+  auto router = Router::start(loop_, config_, store_, [](Services&) { return AdminHandler(); });
+  ASSERT_TRUE(router);
+  router_ = std::move(*router);
+  echo();
+  EXPECT_EQ(post(R"({"data":1})").status, 200);
+}
+
 TEST_F(RouterTest, ServesWhatItKnowsWhenTheStoreIsGone) {
   start();
   echo();

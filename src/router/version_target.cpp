@@ -43,10 +43,10 @@ Counter& VersionMetrics::requests(int status) {
   return *known;
 }
 
-std::string VersionTarget::open_json(bool start) const {
+std::string VersionTarget::open_json(policy::StartNode start) const {
   return fmt::format(R"({{"workspace":{},"model":{},"branch":{},"version":{},"start":{}}})",
                      net::json_quote(record->branch.workspace), net::json_quote(record->branch.model),
-                     net::json_quote(record->branch.branch), record->version, start);
+                     net::json_quote(record->branch.branch), record->version, start == policy::StartNode::yes);
 }
 
 }  // namespace hearth::router

@@ -40,7 +40,7 @@ struct VersionTarget {
       : handle(its_handle), record(std::move(its_record)), metrics(registry, *record) {}
 
   /// The body of OPEN.
-  std::string open_json(bool start) const;
+  std::string open_json(policy::StartNode start) const;
   /// Nothing queued, nothing in flight.
   bool is_idle() const { return queue.queued_rows() == 0 && queue.outstanding() == 0; }
 
@@ -50,6 +50,7 @@ struct VersionTarget {
   policy::VersionQueue queue;
   policy::StartGate gate;
   MonoTime held_until{};  // the node said overloaded or not ready: no dispatch before this
+  MonoTime shed_at{};     // when the queue was last looked through for requests that cannot make it
   bool wants_pump = false;
 };
 
