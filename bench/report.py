@@ -79,7 +79,8 @@ def memory_gib():
 
 def version_of(command):
     out = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (out.stdout + out.stderr).strip().splitlines()[0].split("(")[0].strip()
+    words = (out.stdout + out.stderr).strip().splitlines()[0].split()
+    return next(w for w in words if any(c.isdigit() for c in w)).replace("/", " ")
 
 
 def git_commit(root):
@@ -92,12 +93,13 @@ def page(root, results, cold, options):
     load = options["load"]
     busy = "" if max(load) < 0.5 * (os.cpu_count() or 1) else " **The machine was not quiet: read ratios and CPU time, not absolute numbers.**"
     nice = f" Clients and all servers ran at nice {options['nice']}." if options["nice"] else ""
+    note = f" {options['note']}" if options["note"] else ""
     text = f"""# Benchmarks
 
 Written by `./dev bench` (`bench/run.py`); do not edit. {datetime.date.today()}, commit {git_commit(root)}.
 
-Machine: {cpu_name()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {platform.release()}. Load average before the run {load[0]:.1f}, after it {load[1]:.1f}.{busy}{nice}
-Peers: {requirements}; {version_of(["nginx", "-v"])}, {version_of(["haproxy", "-v"])}. Each point {options["seconds"]} s, {options["runs"]} run(s); with several, medians.
+Machine: {cpu_name()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {platform.release()}. Load average before the run {load[0]:.1f}, after it {load[1]:.1f}.{busy}{nice}{note}
+Peers: {requirements}; {version_of(["nginx", "-v"])}, haproxy {version_of(["haproxy", "-v"])}. Each point {options["seconds"]} s, {options["runs"]} run(s); with several, medians.
 
 ## Targets
 {target_table(results, cold.median() if cold else None)}

@@ -227,6 +227,7 @@ def main():
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--starts", type=int, default=20, help="cold starts to measure")
     parser.add_argument("--nice", type=int, default=0, help="run clients and servers at this niceness, and say so")
+    parser.add_argument("--note", default="", help="said on the page, for instance what else ran on the machine")
     parser.add_argument("--data-dir", help="keep Hearth's data here, so that images are built once")
     parser.add_argument("--out", type=pathlib.Path, help="write the page here as well")
     args = parser.parse_args()

@@ -6,12 +6,22 @@
 
 namespace hearth {
 
+namespace {
+
+/// Looked up once: OpenSSL takes locks to find an algorithm by name, at every start of a digest.
+const EVP_MD* sha256() {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return algorithm;
+}
+
+}  // namespace
+
 struct DigestHasher::State {
   struct Free {
     void operator()(EVP_MD_CTX* raw) const { EVP_MD_CTX_free(raw); }
   };
   std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
-  void start() { CHECK_PROMISE(EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1); }
+  void start() { CHECK_PROMISE(EVP_DigestInit_ex(context.get(), sha256(), nullptr) == 1); }
 };
 
 DigestHasher::DigestHasher() : state_(std::make_unique<State>()) {
@@ -34,7 +44,7 @@ Digest DigestHasher::finish() {
 }
 
 Digest Digest::of(std::string_view bytes) {
-  DigestHasher hasher;
+  thread_local DigestHasher hasher;  // finish() makes it ready for the next
   hasher.update(bytes);
   return hasher.finish();
 }

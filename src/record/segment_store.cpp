@@ -67,7 +67,7 @@ bool add_line(std::map<std::string, Share, std::less<>>& shares, std::string_vie
   if (!line.starts_with("{\"workspace\":") || !started) return true;  // a row of usage
   (share.lines += line) += '\n';
   if (share.first.empty() || *started < share.first) share.first = *started;
-  share.last = std::max(share.last, std::string(*started));
+  if (*started > share.last) share.last = *started;
   return true;
 }
 
@@ -132,7 +132,11 @@ Result<std::vector<std::string>> upload_segment(blob::ObjectStore& store, const 
   TRY(const std::string text, read_file(file, kSegmentMax));
   std::map<std::string, Share, std::less<>> shares;
   uint64_t torn = 0;
-  for_each_line(text, [&shares, &torn](std::string_view line) { torn += add_line(shares, line) ? 0 : 1; });
+  for_each_line(text, [&shares, &torn, &text](std::string_view line) {
+    torn += add_line(shares, line) ? 0 : 1;
+    // Most often everything is one workspace's: growing by doubling would touch twice the memory.
+    if (shares.size() == 1) shares.begin()->second.lines.reserve(text.size());
+  });
   if (torn > 0) log_warning("lines of a record segment cannot be read", {{"file", file.string()}, {"lines", torn}});
 
   std::vector<std::string> workspaces;
