@@ -1,5 +1,6 @@
 // hearth up: all of Hearth on this machine, supervised, in the foreground or detached.
 #include "app/default_data_dir.hpp"
+#include "app/role_settings.hpp"
 #include "app/subcommand.hpp"
 #include "base/clock.hpp"
 #include "base/file.hpp"
@@ -174,7 +175,11 @@ void add_up(CLI::App& parent) {
       ->capture_default_str();
   command->add_flag("--detach,-d", options->detach, "Return once it serves");
   command->add_flag("--json", options->json, "Print one JSON line when it serves");
-  on_run(*command, [options] { return up(*options); });
+  const RoleSettings settings(*command, "up");
+  on_run(*command, [options, settings] {
+    settings.apply();
+    return up(*options);
+  });
 }
 
 const Registration registered("up", add_up);

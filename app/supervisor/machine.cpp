@@ -73,15 +73,29 @@ Result<> check_store(const RunState& earlier, const std::string& store) {
               "what runs here uses the store " + earlier.store + "; to change it, run 'hearth down' first");
 }
 
-/// A data folder is new until this file is there.
+/// A data folder is new until this file is there. It names the store that the folder belongs to.
 std::filesystem::path marker_of(const Layout& layout) {
   return layout.data / "hearth.json";
 }
 
+/// Empty for a new folder.
+std::string known_store(const Layout& layout) {
+  const auto text = read_file(marker_of(layout), 64 * 1024);
+  const auto json = nlohmann::json::parse(text.value_or(""), nullptr, false);
+  return json.is_object() ? json.value("store", "") : "";
+}
+
+/// A folder that held the store and is gone is most likely a disk that is not mounted: a new one would hide it.
+Result<> check_store_is_there(const Layout& layout, const std::string& store) {
+  std::error_code error;
+  if (known_store(layout) != store || std::filesystem::exists(store, error)) return {};
+  return fail(ErrorCode::unavailable, "the object store " + store + " is gone: mount its disk, or remove " +
+                                          marker_of(layout).string() + " to begin with an empty one");
+}
+
 /// The first key of a new data folder. Existing folders keep theirs; a context file that was removed stays away.
 Result<std::string> first_key(const Layout& layout, const std::string& store_url) {
-  std::error_code error;
-  if (std::filesystem::exists(marker_of(layout), error)) {
+  if (known_store(layout) == store_url) {
     const auto context = client::read_context(layout.context());
     return context ? context->key : std::string();
   }
@@ -91,16 +105,15 @@ Result<std::string> first_key(const Layout& layout, const std::string& store_url
   return created.secret;
 }
 
-Result<> write_contexts(const Layout& layout, const client::Context& context) {
+Result<> write_contexts(const Layout& layout, const std::string& store, const client::Context& context) {
   if (context.key.empty()) return {};
   TRY_VOID(client::write_context(layout.context(), context));
   // For the commands this user types next. A read-only home is no reason not to serve.
   if (auto written = write_context_for_invoking_user(context); !written) {
     log_warning("no context for this user", {{"error", written.error().message}});
   }
-  std::error_code error;
-  if (std::filesystem::exists(marker_of(layout), error)) return {};
-  const nlohmann::json marker = {{"format", 1}, {"created", to_iso8601(wall_now())}};
+  if (known_store(layout) == store) return {};
+  const nlohmann::json marker = {{"format", 1}, {"created", to_iso8601(wall_now())}, {"store", store}};
   return write_file_atomic(marker_of(layout), marker.dump() + "\n", 0644);
 }
 
@@ -155,11 +168,14 @@ Result<> run_machine(const MachineOptions& options, const MachineEvents& events)
   const std::string store = store_of(options, layout);
   const RunState earlier = read_run_state(layout.state()).value_or(RunState{});
   TRY_VOID(check_store(earlier, store));
-  if (store.find("://") == std::string::npos) TRY_VOID(prepare_store(store, options.users));
+  if (store.find("://") == std::string::npos) {
+    TRY_VOID(check_store_is_there(layout, store));
+    TRY_VOID(prepare_store(store, options.users));
+  }
   TRY(const auto address, ListenAddress::parse(options.listen));
   TRY(const auto listener, open_listener(layout, address, earlier));
   TRY(const std::string key, first_key(layout, store));
-  TRY_VOID(write_contexts(layout, {listener.url, key, layout.data}));
+  TRY_VOID(write_contexts(layout, store, {listener.url, key, layout.data}));
 
   SupervisorOptions supervised{.layout = layout, .url = listener.url, .store = store};
   supervised.roles = machine_roles({.layout = layout,

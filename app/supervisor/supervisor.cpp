@@ -85,7 +85,7 @@ Result<> Supervisor::step(MonoTime now) {
   for (Slot& slot : slots_) {
     if (slot.process && slot.process->ended()) TRY_VOID(on_death(slot, now));
     if (!slot.process && now >= slot.start_at) TRY_VOID(start_due(slot, now));
-    if (slot.process && !slot.ready) check_ready(slot);
+    if (slot.process && !slot.ready) TRY_VOID(check_ready(slot, now));
     if (!slot.ever_ready) break;
   }
   ends_.clear();
@@ -101,6 +101,7 @@ Result<> Supervisor::step(MonoTime now) {
 Result<> Supervisor::start_due(Slot& slot, MonoTime now) {
   if (!announced_ && options_.on_progress) options_.on_progress("starting " + slot.role.name);
   slot.backoff.on_start(now);
+  slot.launched = now;
   std::error_code no_log;
   const uintmax_t log_size = std::filesystem::file_size(slot.role.launch.log, no_log);
   slot.log_start = no_log ? 0 : log_size;
@@ -131,11 +132,17 @@ Result<> Supervisor::on_death(Slot& slot, MonoTime now) {
                                           slot.role.launch.log.string() + ":\n" + last);
 }
 
-void Supervisor::check_ready(Slot& slot) {
-  if (!slot.role.ready()) return;
+Result<> Supervisor::check_ready(Slot& slot, MonoTime now) {
+  if (!slot.role.ready()) {
+    if (slot.ever_ready || now - slot.launched < options_.ready_time) return {};
+    const std::string last = log_tail(slot.role.launch.log, 3, slot.log_start);
+    return fail(ErrorCode::deadline_exceeded,
+                slot.role.name + " does not get ready; the end of " + slot.role.launch.log.string() + ":\n" + last);
+  }
   slot.ready = true;
   slot.ever_ready = true;
   if (options_.on_role_ready) options_.on_role_ready(slot.role.name);
+  return {};
 }
 
 bool Supervisor::all_ready() const {

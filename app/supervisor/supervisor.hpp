@@ -21,7 +21,8 @@ struct SupervisorOptions {
   Layout layout;
   std::string url;
   std::string store;
-  std::vector<Role> roles;  // in the order in which they start
+  std::vector<Role> roles;            // in the order in which they start
+  Duration ready_time = seconds(60);  // for a role that starts for the first time
   /// Called whenever a role has become ready (again): the holder then gets its descriptors.
   std::function<void(const std::string& role)> on_role_ready;
   /// Called once, when all roles are.
@@ -52,6 +53,7 @@ class Supervisor {
     std::optional<WatchedProcess> process;
     policy::RestartBackoff backoff{};
     MonoTime start_at{};
+    MonoTime launched{};
     int64_t started_us = 0;
     uint64_t log_start = 0;  // where its log stood then
     bool ready = false;
@@ -63,7 +65,7 @@ class Supervisor {
   Result<> step(MonoTime now);
   Result<> start_due(Slot& slot, MonoTime now);
   Result<> on_death(Slot& slot, MonoTime now);
-  void check_ready(Slot& slot);
+  Result<> check_ready(Slot& slot, MonoTime now);
   int poll_timeout_ms(MonoTime now) const;
   Order wait(MonoTime now);
   Order take_signals();

@@ -58,6 +58,7 @@ class SupervisorTest : public testing::Test {
     pid_ = ::fork();
     if (pid_ != 0) return;
     SupervisorOptions options{.layout = layout_, .url = "http://127.0.0.1:1", .store = "", .roles = make_roles()};
+    options.ready_time = ready_time_;
     auto supervisor = Supervisor::open(std::move(options));
     const auto served = supervisor ? (*supervisor)->run() : Result<>(Unexpected(supervisor.error()));
     if (!served) (void)write_file_atomic(folder_ / "error", served.error().message);
@@ -88,6 +89,7 @@ class SupervisorTest : public testing::Test {
   std::filesystem::path folder_;
   Layout layout_;
   pid_t pid_ = -1;
+  Duration ready_time_ = seconds(60);
 };
 
 TEST_F(SupervisorTest, StartsRolesInOrderAndStopsThemInTheOpposite) {
@@ -140,6 +142,19 @@ TEST_F(SupervisorTest, ARoleThatCannotStartEndsEverythingWithItsLastWords) {
   EXPECT_NE(error.find("two stopped while starting (exit status 3)"), std::string::npos) << error;
   EXPECT_NE(error.find("the store is not there"), std::string::npos) << error;
   EXPECT_TRUE(order().ends_with("-one\n")) << "what had started is stopped";
+}
+
+TEST_F(SupervisorTest, ARoleThatNeverGetsReadyEndsTheStart) {
+  ready_time_ = milliseconds(100);
+  start([this] {
+    std::vector<Role> list;
+    list.push_back(script_role("slow", "echo waiting for the store; sleep 600", [] { return false; }));
+    return list;
+  });
+  EXPECT_EQ(ended(), 1);
+  const std::string error = read_file(folder_ / "error").value();
+  EXPECT_NE(error.find("slow does not get ready"), std::string::npos) << error;
+  EXPECT_NE(error.find("waiting for the store"), std::string::npos) << error;
 }
 
 TEST_F(SupervisorTest, AMissingProgramEndsTheStart) {

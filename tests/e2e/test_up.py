@@ -164,6 +164,24 @@ def test_a_fresh_data_dir_on_an_old_store_is_a_fresh_machine(make_server, fresh)
     assert fresh.call("/v1/stored/latest", [[1]]).json() == {"data": [[1, "stored"]]}
 
 
+def test_a_store_that_is_gone_is_not_replaced_by_an_empty_one(fresh):
+    fresh.up()
+    fresh.down()
+    (fresh.data_dir / "store").rename(fresh.folder / "store-away")
+    out = run("up", "--data-dir", fresh.data_dir, "--listen", "127.0.0.1:0", "--detach", env=fresh.env)
+    assert out.returncode == 1 and str(fresh.data_dir / "store") in out.stderr and "mount" in out.stderr
+    (fresh.folder / "store-away").rename(fresh.data_dir / "store")
+    assert fresh.up()["key"]
+
+
+def test_another_store_gets_a_key_of_its_own(fresh):
+    first = fresh.up()["key"]
+    fresh.down()
+    fresh.up_args = ("--store", fresh.folder / "other")
+    assert fresh.up()["key"] not in (None, first)
+    assert fresh.request("GET", "/api/v1/models").status == 200
+
+
 def test_the_key_is_null_once_the_context_file_is_gone(fresh):
     fresh.up()
     fresh.down()
