@@ -9,7 +9,8 @@
 namespace hearth::router {
 namespace {
 
-constexpr Duration kHold = milliseconds(20);  // after a node said "not now"
+constexpr Duration kHold = milliseconds(20);    // after a node said "not now"
+constexpr size_t kOutputMax = size_t{1} << 20;  // of what the rows of a batch printed; the runner bounds each row's
 constexpr Duration kShedEvery = milliseconds(100);
 
 uint32_t deadline_ms(const Deadline& deadline, MonoTime now) {
@@ -246,8 +247,8 @@ void Dispatcher::take_row(PendingRequest& request, uint32_t index, const wire::R
   measured.run_us += result.run_us;
   measured.cpu_us += result.cpu_us;
   measured.rss_kib = std::max(measured.rss_kib, result.rss_kib);
-  request.stdout_text += result.stdout_text;
-  request.stderr_text += result.stderr_text;
+  if (request.stdout_text.size() < kOutputMax) request.stdout_text += result.stdout_text;
+  if (request.stderr_text.size() < kOutputMax) request.stderr_text += result.stderr_text;
   if (request.answered_rows == request.rows.size()) complete(request, result.value);
 }
 
