@@ -5,7 +5,7 @@ from . import config
 
 STATES = ("loading", "ready", "unready", "failed")
 
-_STATE, _TARGET, _COUNT, _IDS = 0, 1, 2, 3  # offsets in 64-bit words
+_STATE, _TARGET, _SERVED, _COUNT, _IDS = 0, 1, 2, 3, 4  # offsets in 64-bit words
 _WORDS = _IDS + config.MAX_BATCH_LIMIT
 
 
@@ -24,7 +24,7 @@ class WorkerState:
 
     def reset(self):
         """For a new worker process."""
-        self._words[_STATE] = self._words[_TARGET] = self.running[0] = 0
+        self._words[_STATE] = self._words[_TARGET] = self._words[_SERVED] = self.running[0] = 0
         self._words[_COUNT] = 1
 
     @property
@@ -49,6 +49,14 @@ class WorkerState:
     def running_ids(self):
         """Ids of the call in progress; empty between calls."""
         return [rid for rid in self.running[:self._words[_COUNT]].tolist() if rid]
+
+    @property
+    def served(self):
+        """Whether it has finished a call in this life."""
+        return self._words[_SERVED] != 0
+
+    def set_served(self):
+        self._words[_SERVED] = 1
 
     # An interrupt: the supervisor names its target, the worker's signal handler compares.
 

@@ -140,7 +140,7 @@ class Supervisor:
             event["code"] = os.WEXITSTATUS(status)
         now = time.monotonic()
         if slot.restart_asked or slot.state.state in ("ready", "unready"):
-            if slot.restart_asked or now - slot.started > _CALM_S:
+            if slot.restart_asked or slot.state.served or now - slot.started > _CALM_S:
                 slot.crashes = 0
             delay = _BACKOFF_S[min(slot.crashes, len(_BACKOFF_S) - 1)]
             slot.crashes += 1

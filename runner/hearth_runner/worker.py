@@ -441,6 +441,8 @@ class Worker:
         cpu_ns += self._cpu_ns
         run_all = sum([row[6] for row in done])
         self._cpu_ns = 0 if run_all else cpu_ns
+        if run_all:
+            self._state.set_served()
         cpu_share = cpu_ns / run_all / 1000 if run_all else 0.0
         entries, payloads, size = [], [], 0
         for rid, status, batch, value, out, err, run_ns, wait_ns in done:

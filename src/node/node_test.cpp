@@ -163,6 +163,25 @@ TEST_F(NodeTest, AnExitCodeIsTold) {
   EXPECT_EQ(answer.json()["exit"]["code"], 3);
 }
 
+TEST_F(NodeTest, ARequestThatKillsNowAndThenCostsNoBackOff) {
+  deploy("leave", "import os\ndef predict(code):\n    if code: os._exit(code)\n    return 'stays'\n");
+  serve("leave");
+  for (int i = 0; i < 12; ++i) {  // with back-off the last ones would wait longer than anybody here does
+    EXPECT_EQ(router_->ask(1, "0").value, "\"stays\"");
+    EXPECT_EQ(router_->ask(1, "1").status(), Status::worker_died);
+  }
+  EXPECT_EQ(launcher_->launches(), 1);
+}
+
+TEST_F(NodeTest, AWorkerThatDiesWhileLoadingAgainIsAFailedStart) {
+  deploy("once",
+         "import os\nflag = '" + (root_ / "flag").string() +
+             "'\nif os.path.exists(flag): os._exit(9)\nopen(flag, 'w').close()\ndef predict(x):\n    os._exit(1)\n");
+  serve("once");
+  EXPECT_EQ(router_->ask(1, "1").status(), Status::worker_died);
+  EXPECT_THAT(text_field(router_->wait_for(1, "failed"), "reason"), ::testing::HasSubstr("exit code 9"));
+}
+
 TEST_F(NodeTest, OutOfMemoryIsTold) {
   deploy("die", "import os, time\ndef predict(how):\n    os.kill(os.getpid(), 9)\n");
   serve("die");

@@ -109,6 +109,10 @@ void ReplicaBody::on_worker_exited(const WorkerExit& exit) {
   Death& death = deaths_[exit.index];
   death.exit = exit;
   death.exit_known = true;
+  if (!workers_[exit.index]->greeted()) {  // it never spoke to us: nothing of it can be on its way
+    death.judged = false;
+    return judge_worker(exit.index);
+  }
   if (death.connection_lost) return judge_worker(exit.index);
   // Its last results may still be in the socket: the end of the stream comes after them. A child of the worker may
   // hold the stream open.
@@ -128,17 +132,13 @@ void ReplicaBody::judge_worker(uint32_t index) {
                       .end = {.code = death.exit.code, .signal = death.exit.signal, .known = death.exit_known},
                       .stays_down = death.exit_known && !death.exit.forked_again,
                       .running = death.exit.running};
-  if (verdict.end.signal != SIGKILL) {
-    deaths_[index] = {};
-    return owner_.on_worker_died(verdict);
-  }
+  if (verdict.end.signal != SIGKILL) return owner_.on_worker_died(verdict);
   around_.pool.run_then(
       [&launcher = around_.launcher, process = record_.process] { return launcher.oom_kills(process); },
       [this, alive = alive_, verdict = std::move(verdict)](uint64_t kills) mutable {
         if (!*alive || ended_) return;
         verdict.end.out_of_memory = kills > oom_kills_;
         oom_kills_ = std::max(kills, oom_kills_);
-        deaths_[verdict.index] = {};
         owner_.on_worker_died(verdict);
       });
 }

@@ -73,7 +73,7 @@ class ReplicaBody {
   struct Death {  // of one worker, between the first sign and the verdict
     bool connection_lost = false;
     bool exit_known = false;
-    bool judged = false;  // on its way to the owner
+    bool judged = false;  // the owner knows; until another process says HELLO
     WorkerExit exit;
     net::Timer patience;
   };
