@@ -195,7 +195,6 @@ Result<catalog::ImageRecord> Builder::import_image(const ImportRequest& request,
     const std::string_view scheme = request.kind == image::SourceKind::oci_layout ? "oci" : "docker-archive";
     imported.source = fmt::format("{}:{}", scheme, request.tag.empty() ? request.name : request.tag);
   }
-  TRY_VOID(state_->catalog.set_image({catalog::ImageScope::workspace, request.workspace, request.name}, imported));
   return imported;
 }
 

@@ -63,7 +63,7 @@ class Builder {
   /// The built-in base "python": made once a store, whoever asks for it at the same time waits.
   Result<catalog::ImageRecord> ensure_base(const ProgressSink& progress, std::stop_token stop = {});
 
-  /// Imports and names an image.
+  /// Imports an image; whoever asked for it writes the record under the name (Catalog::set_image).
   Result<catalog::ImageRecord> import_image(const ImportRequest& request, const ProgressSink& progress,
                                             std::stop_token stop = {});
 
