@@ -64,8 +64,9 @@ Result<std::vector<std::string>> source_files(const fs::path& settings) {
   return fail(ErrorCode::unavailable, "this machine has no apt sources to build the Python base from: see /etc/apt");
 }
 
-/// Credentials and settings of the host that mmdebstrap has written into the tree, and what differs for no reason.
-Result<> clean_tree(const fs::path& root, const std::string& codename) {
+/// Credentials and settings of the host that mmdebstrap has written into the tree, and what differs for no reason. No
+/// package sources stay: a build container is given those of its host.
+Result<> clean_tree(const fs::path& root) {
   std::error_code error;
   for (const char* path : {"etc/apt/apt.conf.d/99mmdebstrap", "etc/apt/sources.list", "var/lib/apt/lists",
                            "var/cache/apt", "var/log/dpkg.log", "var/log/alternatives.log", "var/log/apt",
@@ -76,15 +77,10 @@ Result<> clean_tree(const fs::path& root, const std::string& codename) {
   }
   for (const auto& entry : fs::directory_iterator(root / "etc/apt/sources.list.d", error))
     fs::remove(entry.path(), error);
-  for (const char* folder : {"var/cache/apt/archives/partial", "var/lib/apt/lists/partial"}) {
+  for (const char* folder : {"var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "etc/apt/sources.list.d"}) {
     TRY_VOID(make_directories(root / folder));
   }
-  return write_file_atomic(root / "etc/apt/sources.list.d/debian.sources",
-                           fmt::format("Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {0} {0}-updates\n"
-                                       "Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
-                                       "Types: deb\nURIs: http://deb.debian.org/debian-security\nSuites: {0}-security\n"
-                                       "Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
-                                       codename));
+  return {};
 }
 
 std::vector<std::string> command_line(const fs::path& settings, const fs::path& target, const std::string& codename,
@@ -152,7 +148,7 @@ Result<catalog::ImageRecord> make_python_base(const StepContext& context) {
       {.phase = "base", .message = "building the Python base from Debian packages", .done = 0, .total = 100});
   TRY_VOID(run_mmdebstrap(context, target, codename));
   if (context.stop.stop_requested()) return fail(ErrorCode::cancelled, "the build was cancelled");
-  TRY_VOID(clean_tree(target, codename));
+  TRY_VOID(clean_tree(target));
 
   TRY(const UniqueFd root, open_file(target, O_PATH | O_DIRECTORY));
   const std::string python = find_python(root.get(), {});

@@ -27,7 +27,7 @@ struct ImportSource {
   SourceKind kind = SourceKind::oci_layout;
   std::filesystem::path path;       // layout directory or archive file
   std::string tag;                  // which image of it; may be empty when there is only one
-  std::string reference;            // registry: "docker.io/library/python:3.11-slim"
+  std::string reference;            // registry: "registry.example/library/python:3.11-slim"
   std::filesystem::path auth_file;  // registry: credentials file for skopeo; empty = skopeo's own search
 };
 

@@ -135,7 +135,7 @@ class DockerArchive final : public ImageArchive {
       TRY(const auto tags, texts(image, "RepoTags", name_ + ": manifest.json"));
       const bool match =
           tag.empty() || std::ranges::any_of(tags, [tag](const std::string& own) {
-            // "app:1" also finds "docker.io/library/app:1" and a bare "1" the tag after the colon
+            // "app:1" also finds "registry.example/app:1" and a bare "1" the tag after the colon
             return own == tag || own.ends_with("/" + std::string(tag)) || own.ends_with(":" + std::string(tag));
           });
       if (match) matching.push_back(&image);

@@ -25,7 +25,7 @@ Result<> check_reference(std::string_view reference) {
   }
   if (!well_formed) {
     return fail(ErrorCode::invalid_argument,
-                "'" + printable(reference) + "' is no registry reference, such as docker.io/library/debian:12");
+                "'" + printable(reference) + "' is no registry reference, such as registry.example/library/debian:12");
   }
   return {};
 }
