@@ -223,7 +223,7 @@ Result<> ContainerRuntime::State::prepare(ContainerSpec& spec, StartPhases& phas
   phases.network_ms = ms_since(network_start);
   const auto mount_start = mono_now();
   TRY(const auto user_namespace, user_namespace_of(spec.ids));
-  TRY(context.binds, mount_jail(spec, std::move(files), directory(spec.id), user_namespace));
+  TRY(context.binds, mount_jail(spec, files, directory(spec.id), user_namespace));
   phases.mount_ms = ms_since(mount_start);
   const auto bundle_start = mono_now();
   // Not written atomically: the directory is new, and a start that was cut short is destroyed as a whole.

@@ -69,7 +69,7 @@ Result<UniqueFd> subtree(UniqueFd tree, const fs::path& path, const ContainerSpe
 
 /// Attaches at directory/mounts/<number>, a directory or an empty file made for it.
 Result<fs::path> attach_numbered(int mount, size_t number, const fs::path& directory) {
-  const auto at = directory / "mounts" / std::to_string(number);
+  auto at = directory / "mounts" / std::to_string(number);
   TRY(const auto type, type_of(mount, "look at a bind's source"));
   if (type == NodeType::directory) {
     if (::mkdir(at.c_str(), 0700) != 0) return fail_errno("make " + at.string(), errno);
@@ -81,7 +81,7 @@ Result<fs::path> attach_numbered(int mount, size_t number, const fs::path& direc
 }
 
 Result<fs::path> write_own_file(const OwnFile& file, size_t number, const fs::path& directory, const IdMap& ids) {
-  const auto at = directory / "mounts" / std::to_string(number);
+  auto at = directory / "mounts" / std::to_string(number);
   TRY(const auto fd, open_file(at, O_CREAT | O_EXCL | O_WRONLY, 0644));
   TRY_VOID(write_all(fd.get(), file.content, file.target));
   if (::fchmod(fd.get(), 0644) != 0 || ::fchown(fd.get(), ids.host_base, ids.host_base) != 0) {
@@ -165,8 +165,8 @@ Result<> make_jail_directories(const fs::path& directory) {
   return {};
 }
 
-Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<OwnFile> files, const fs::path& directory,
-                                             const UserNamespace& user_namespace) {
+Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, const std::vector<OwnFile>& files,
+                                             const fs::path& directory, const UserNamespace& user_namespace) {
   std::vector<PreparedBind> binds;
   std::vector<std::pair<std::string, NodeType>> targets;
   for (const auto& file : files) {

@@ -21,7 +21,7 @@ Result<> make_jail_directories(const std::filesystem::path& directory);
 
 /// Attaches the root (directory/rootfs) and every bind (directory/mounts/<n>), id-mapped through the user namespace.
 /// Consumes layers and trees.
-Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, std::vector<OwnFile> files,
+Result<std::vector<PreparedBind>> mount_jail(ContainerSpec& spec, const std::vector<OwnFile>& files,
                                              const std::filesystem::path& directory,
                                              const UserNamespace& user_namespace);
 

@@ -40,9 +40,10 @@ net::Task<> refresh_catalog(Control& control) {
 
 Result<std::vector<std::string>> missing_uploads(blob::ObjectStore& store, const std::string& workspace,
                                                  const std::vector<std::string>& digests) {
+  const std::string folder = "ws/" + workspace + "/uploads/";
   std::vector<std::string> missing;
   for (const std::string& hex : digests) {
-    TRY(const auto size, store.size("ws/" + workspace + "/uploads/" + hex));
+    TRY(const auto size, store.size(folder + hex));
     if (!size) missing.push_back(hex);
   }
   return missing;

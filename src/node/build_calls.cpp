@@ -79,7 +79,7 @@ BlockingCall bound(std::shared_ptr<build::Builder> builder, Method method) {
 
 }  // namespace
 
-std::map<std::string, BlockingCall> build_calls(std::shared_ptr<build::Builder> builder) {
+std::map<std::string, BlockingCall> build_calls(const std::shared_ptr<build::Builder>& builder) {
   return {{"build", bound(builder, run_build)}, {"import_image", bound(builder, run_import)}};
 }
 

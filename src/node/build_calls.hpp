@@ -12,6 +12,6 @@ namespace hearth::node {
 
 /// "build" {"workspace","config_toml","files"} → {"image","stale_pyc"} and "import_image" {"workspace","name","source":
 /// {"kind","tag"?,"reference"?,"files"?}} → the image record. Progress: {"phase","message"?,"done"?,"total"?,"log"?}.
-std::map<std::string, BlockingCall> build_calls(std::shared_ptr<build::Builder> builder);
+std::map<std::string, BlockingCall> build_calls(const std::shared_ptr<build::Builder>& builder);
 
 }  // namespace hearth::node

@@ -30,7 +30,7 @@ void Node::adopt_all(const std::vector<std::string>& ids) {
       dead = "its process is gone";
     } else if (const auto known = replicas_.find(record->key); known != replicas_.end() && known->second->pid() > 0) {
       dead = "there is another of this version";
-    } else if (Result<> adopted = replica_for(record->key).adopt(*record, std::move(*version)); !adopted) {
+    } else if (Result<> adopted = replica_for(record->key).adopt(*record, *version); !adopted) {
       dead = adopted.error().message;
     }
     if (dead.empty()) {

@@ -51,7 +51,7 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
 
   // --- adoption ---
   /// Takes over what an earlier node process started. Error: it is gone.
-  Result<> adopt(ReplicaRecord record, catalog::VersionRecord version);
+  Result<> adopt(ReplicaRecord record, const catalog::VersionRecord& version);
   bool is_adopted() const { return adopted_; }
   /// Asks every worker for ids some router waits for; returns how many workers were asked. Each answers each id once:
   /// with the result when there is one, or with status 9.

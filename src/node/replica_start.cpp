@@ -190,7 +190,7 @@ void Replica::on_worker_died(const WorkerDeath& death) {
 
 // --- adoption ---
 
-Result<> Replica::adopt(ReplicaRecord record, catalog::VersionRecord version) {
+Result<> Replica::adopt(ReplicaRecord record, const catalog::VersionRecord& version) {
   ++life_number_;
   adopted_ = true;
   use_version(version);

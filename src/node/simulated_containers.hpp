@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <map>
@@ -120,7 +121,9 @@ class SimulatedContainerLauncher final : public ReplicaLauncher {
     const std::string mark = kMark + id;
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-      const int pid = std::atoi(entry.path().filename().c_str());
+      const std::string name = entry.path().filename();
+      pid_t pid = 0;
+      std::from_chars(name.data(), name.data() + name.size(), pid);
       if (pid <= 0) continue;
       const Result<std::string> environment = read_file(entry.path() / "environ");
       if (environment && environment->contains(mark)) ::kill(pid, number);

@@ -52,7 +52,7 @@ void SupervisorLink::on_frame(const wire::Frame& frame) {
                               .running = ids_field(json, "running")});
 }
 
-void SupervisorLink::call(std::string payload) {
+void SupervisorLink::call(std::string_view payload) {
   if (link_ == nullptr) return;
   wire::RequestBatchWriter writer;
   const wire::Added added = writer.add({.id = next_id_++, .kind = wire::RequestKind::call}, payload);

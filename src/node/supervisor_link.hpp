@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hearth::node {
@@ -43,7 +44,7 @@ class SupervisorLink {
   void stop();
 
  private:
-  void call(std::string payload);
+  void call(std::string_view payload);
   void on_frame(const wire::Frame& frame);
 
   net::EventLoop& loop_;

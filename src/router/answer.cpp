@@ -95,14 +95,12 @@ int http_status(wire::Status status) {
   switch (status) {
     case wire::Status::ok:
       return 200;
-    case wire::Status::raised:
-      return 422;
     case wire::Status::malformed:
       return 400;
+    case wire::Status::raised:
     case wire::Status::unsendable:
       return 422;
     case wire::Status::deadline:
-      return 408;
     case wire::Status::cancelled:
       return 408;
     case wire::Status::worker_died:
@@ -110,7 +108,6 @@ int http_status(wire::Status status) {
     case wire::Status::overloaded:
       return 429;
     case wire::Status::not_ready:
-      return 503;
     case wire::Status::unknown:
       return 503;
     case wire::Status::internal:

@@ -394,6 +394,7 @@ std::vector<uint64_t> Dispatcher::ids_given_up() {
 void Dispatcher::node_stays_away() {
   if (node_->is_up()) return;
   std::vector<PendingRequest*> all;
+  all.reserve(requests_.size());
   for (const auto& [id, request] : requests_) all.push_back(request.get());
   for (PendingRequest* request : all) {
     Answer answer = refusal(503,
