@@ -1,6 +1,7 @@
 #include "base/process.hpp"
 
 #include "base/file.hpp"
+#include "base/spawn_actions.hpp"
 #include "base/unique_fd.hpp"
 
 #include <fcntl.h>
@@ -29,19 +30,6 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   out.push_back(nullptr);
   return out;
 }
-
-struct SpawnActions {
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-  SpawnActions() {
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attributes);
-  }
-  ~SpawnActions() {
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-  }
-};
 
 Result<pid_t> spawn(const ProcessOptions& options, int input, int output) {
   SpawnActions actions;

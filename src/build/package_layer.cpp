@@ -1,6 +1,7 @@
 #include "base/digest.hpp"
 #include "base/file.hpp"
 #include "base/process.hpp"
+#include "base/trimmed.hpp"
 #include "blob/object_store.hpp"
 #include "build/build_jail.hpp"
 #include "build/build_scripts.hpp"
@@ -45,16 +46,6 @@ const std::vector<std::string> kLeftovers = {".hearth-tmp",
                                              "var/lib/dpkg/lock-frontend",
                                              "var/lib/dpkg/triggers/Lock",
                                              "var/lib/dbus/machine-id"};
-
-bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 /// "-r base.txt", "--constraint=c.txt" → the file; empty for another line.
 std::string_view included_file(std::string_view line) {

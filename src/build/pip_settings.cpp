@@ -1,19 +1,11 @@
 #include "build/pip_settings.hpp"
 
+#include "base/trimmed.hpp"
+
 #include <algorithm>
 
 namespace hearth::build {
 namespace {
-
-bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 /// "find_links" and "FIND-LINKS" are the same option.
 std::string option_name(std::string_view text) {

@@ -1,6 +1,7 @@
 #include "catalog/api_key.hpp"
 
 #include "base/random_id.hpp"
+#include "base/trimmed.hpp"
 #include "catalog/json_fields.hpp"
 #include "catalog/record_json.hpp"
 
@@ -22,16 +23,6 @@ std::string base64url(std::string_view bytes) {
   }
   if (count > 0) out += kAlphabet[(bits << (6 - count)) & 63];
   return out;
-}
-
-bool is_blank(char c) {
-  return c == ' ' || c == '\t';
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
 }
 
 bool is_bearer(std::string_view word) {

@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/process.hpp"
+#include "base/spawn_actions.hpp"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -18,19 +19,6 @@ namespace hearth::holder {
 namespace {
 
 constexpr uint32_t kTargetMax = 1023;  // the soft limit children start with
-
-struct SpawnActions {
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-  SpawnActions() {
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attributes);
-  }
-  ~SpawnActions() {
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-  }
-};
 
 /// The holder raises its own limit of open files; children get the usual one, which programs that use select(2) need.
 class UsualFileLimit {

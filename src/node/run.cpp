@@ -42,7 +42,7 @@ Result<std::filesystem::path> find_runner(const std::filesystem::path& given) {
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   for (const char* where : {"../share/hearth/runner", "../runner", "runner"}) {
-    const std::filesystem::path candidate = (program / where).lexically_normal();
+    std::filesystem::path candidate = (program / where).lexically_normal();
     if (std::filesystem::exists(candidate / "main.py", error)) return candidate;
   }
   return fail(ErrorCode::not_found,

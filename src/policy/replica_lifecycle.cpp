@@ -73,7 +73,6 @@ std::optional<MonoTime> ReplicaLifecycle::next_wakeup(MonoTime now) const {
   switch (state_) {
     case fetching:
     case starting:
-      return start_began_ + limits_.start_timeout;
     case loading:
       return start_began_ + limits_.start_timeout;
     case ready:

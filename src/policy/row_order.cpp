@@ -98,7 +98,8 @@ std::strong_ordering compare_keys(const SortKey& a, const SortKey& b) {
 
 uint32_t hex4(std::string_view digits) {
   uint32_t value = 0;
-  std::from_chars(digits.data(), digits.data() + 4, value, 16);
+  digits = digits.substr(0, 4);
+  std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
   return value;
 }
 
