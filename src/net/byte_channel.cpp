@@ -168,7 +168,7 @@ bool ByteChannel::is_open() const {
   return static_cast<bool>(state_->fd);
 }
 
-void ByteChannel::fail_with(Error error) {
+void ByteChannel::fail_with(const Error& error) {
   auto keep = shared_from_this();
   state_->out.clear();
   state_->watch.cancel();

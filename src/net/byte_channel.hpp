@@ -64,7 +64,7 @@ class ByteChannel : public std::enable_shared_from_this<ByteChannel> {
   void on_ready(Readiness readiness);
   void read_some();
   void flush();
-  void fail_with(Error error);
+  void fail_with(const Error& error);
   std::unique_ptr<State> state_;
 };
 

@@ -9,7 +9,8 @@ namespace hearth::net {
 
 // The waiter leaves all lists first, then the coroutine goes on later in this turn, never inside the caller's frame.
 void EventLoop::State::wake_waiter(const std::shared_ptr<Event::Waiter>& waiter, Wake wake) {
-  std::shared_ptr<Event::Waiter> keep = waiter;
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): `waiter` may be the very element that is erased
+  const std::shared_ptr<Event::Waiter> keep = waiter;
   if (waiters.erase(keep) == 0) return;
   keep->timer.cancel();
   if (keep->event != nullptr) std::erase(keep->event->waiters_, keep);

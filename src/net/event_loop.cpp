@@ -177,7 +177,7 @@ void EventLoop::defer(Job job) {
 void EventLoop::spawn(Task<> task) {
   ++state_->tasks;
   boost::asio::co_spawn(state_->asio.get_executor(), std::move(task),
-                        [state = state_.get()](std::exception_ptr thrown) {
+                        [state = state_.get()](const std::exception_ptr& thrown) {
                           --state->tasks;
                           if (!thrown) return;
                           try {

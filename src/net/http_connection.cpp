@@ -188,7 +188,7 @@ void HttpConnection::append_head(const HttpResponse& response, std::optional<siz
   out.append("\r\n");
 }
 
-void HttpConnection::start_stream(HttpResponse head) {
+void HttpConnection::start_stream(const HttpResponse& head) {
   if (phase_ != Phase::handling) return;
   decide_ending();
   if (http_1_0_) ending_ = Ending::close;  // the end of the connection is the end of the body

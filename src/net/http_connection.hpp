@@ -45,7 +45,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   /// Called by the exchange.
   void respond(HttpResponse response);
-  void start_stream(HttpResponse head);
+  void start_stream(const HttpResponse& head);
   void write_piece(std::string_view piece);
   void finish_stream();
   void abandoned();  // the handler dropped the exchange without an answer

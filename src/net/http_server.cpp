@@ -48,8 +48,8 @@ void HttpExchange::respond_error(int status, std::string_view message) {
   respond(http_error(status, message));
 }
 
-void HttpExchange::start_stream(HttpResponse head) {
-  if (connection_ != nullptr) connection_->start_stream(std::move(head));
+void HttpExchange::start_stream(const HttpResponse& head) {
+  if (connection_ != nullptr) connection_->start_stream(head);
 }
 
 void HttpExchange::write(std::string_view piece) {

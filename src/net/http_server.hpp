@@ -39,7 +39,7 @@ class HttpExchange {
 
   /// Chunked answer, for NDJSON and the like. `head.body` goes out as the first piece. Each write is on its way at the
   /// end of the turn.
-  void start_stream(HttpResponse head);
+  void start_stream(const HttpResponse& head);
   void write(std::string_view piece);
   void finish();
   /// Bytes written but not yet taken by the client's socket. Stop producing above a limit of your own …
