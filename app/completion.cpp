@@ -98,7 +98,7 @@ void add_completion(CLI::App& parent) {
   });
 }
 
-const Registration registered("completion", add_completion);
+const Registration kRegistered("completion", add_completion);
 
 }  // namespace
 

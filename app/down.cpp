@@ -77,7 +77,7 @@ void add_down(CLI::App& parent) {
   });
 }
 
-const Registration registered("down", add_down);
+const Registration kRegistered("down", add_down);
 
 }  // namespace
 

@@ -21,7 +21,7 @@ void add_holder(CLI::App& parent) {
   });
 }
 
-const Registration registered("holder", add_holder);
+const Registration kRegistered("holder", add_holder);
 
 }  // namespace
 

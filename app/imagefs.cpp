@@ -25,7 +25,7 @@ void add_imagefs(CLI::App& parent) {
   });
 }
 
-const Registration registered("imagefs", add_imagefs);
+const Registration kRegistered("imagefs", add_imagefs);
 
 }  // namespace
 

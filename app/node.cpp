@@ -35,7 +35,7 @@ void add_node(CLI::App& parent) {
   });
 }
 
-const Registration registered("node", add_node);
+const Registration kRegistered("node", add_node);
 
 }  // namespace
 

@@ -77,7 +77,7 @@ void add_router(CLI::App& parent) {
   });
 }
 
-const Registration registered("router", add_router);
+const Registration kRegistered("router", add_router);
 
 }  // namespace
 

@@ -124,7 +124,7 @@ void add_status(CLI::App& parent) {
   on_run(*command, [options] { return status(*options); });
 }
 
-const Registration registered("status", add_status);
+const Registration kRegistered("status", add_status);
 
 }  // namespace
 

@@ -6,7 +6,7 @@
 //     command->add_flag("--json", options->json, "…");
 //     on_run(*command, [options] { return list_models(*options); });
 //   }
-//   const Registration registered("ls", add_ls);
+//   const Registration kRegistered("ls", add_ls);
 #pragma once
 
 #include "base/result.hpp"

@@ -182,7 +182,7 @@ void add_up(CLI::App& parent) {
   });
 }
 
-const Registration registered("up", add_up);
+const Registration kRegistered("up", add_up);
 
 }  // namespace
 

@@ -10,8 +10,8 @@ namespace {
 
 /// Looked up once: OpenSSL takes locks to find an algorithm by name, at every start of a digest.
 const EVP_MD* sha256() {
-  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  return algorithm;
+  static const EVP_MD* const kAlgorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return kAlgorithm;
 }
 
 }  // namespace
