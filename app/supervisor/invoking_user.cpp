@@ -36,7 +36,7 @@ bool write_as(const passwd& user, const client::Context& context) {
 }  // namespace
 
 Result<> write_context_for_invoking_user(const client::Context& context) {
-  const auto own = client::write_context(client::user_context_path(), context);
+  auto own = client::write_context(client::user_context_path(), context);
   const passwd* user = sudo_user();
   if (user == nullptr) return own;
   const pid_t child = ::fork();

@@ -71,7 +71,7 @@ void stop_processes(std::vector<Stopping> processes, const std::function<void(co
 }
 
 Result<> remove_leftovers(const Layout& layout) {
-  const auto destroyed = destroy_containers(layout);
+  auto destroyed = destroy_containers(layout);
   std::vector<std::string> mounts = mounts_below(layout.run);
   for (auto at = mounts.rbegin(); at != mounts.rend(); ++at) ::umount2(at->c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
   remove_cgroups(layout);

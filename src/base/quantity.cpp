@@ -18,7 +18,7 @@ struct Split {
 Result<Split> split_number(std::string_view text) {
   Split split;
   const char* end = text.data() + text.size();
-  auto [rest, error] = std::from_chars(text.data(), end, split.number, std::chars_format::fixed);
+  auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), split.number, std::chars_format::fixed);
   if (error != std::errc() || split.number < 0 || !std::isfinite(split.number)) {
     return fail(ErrorCode::invalid_argument, "'" + std::string(text) + "' does not begin with a number");
   }
