@@ -47,6 +47,7 @@ Node::Node(Parts parts, NodeOptions options)
                .permits = StartPermits(options_.start_permits)},
       alive_(std::make_shared<bool>(true)) {
   context_.announce = [this](Replica& replica) { announce(replica); };
+  context_.give_credits = [this](Replica& replica) { give_credits(replica); };
   context_.look_again_at = [this](MonoTime at) { look_again_at(at); };
   context_.unexpected_result = [this](Replica& replica, uint32_t worker, const wire::ResultView& result,
                                       ResultOrigin origin) {
@@ -106,6 +107,18 @@ void Node::announce(Replica& replica) {
   for (const auto& [id, session] : sessions_) {
     if (!session->connected()) continue;
     for (const uint32_t handle : session->handles_of(&replica)) announce_to(*session, replica, handle);
+  }
+}
+
+void Node::give_credits(const Replica& replica) {
+  const uint32_t limit = credits_for(replica);
+  for (const auto& [id, session] : sessions_) {
+    if (!session->connected()) continue;
+    std::string out;
+    for (const uint32_t handle : session->handles_of(&replica)) {
+      wire::append_credits(out, {{.target = handle, .limit = limit}});
+    }
+    session->send(std::move(out));
   }
 }
 

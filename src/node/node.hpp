@@ -125,6 +125,7 @@ class Node {
   // targets and time
   Replica& replica_for(const ReplicaKey& key);
   void announce(Replica& replica);
+  void give_credits(const Replica& replica);
   void announce_to(RouterSession& session, Replica& replica, uint32_t handle);
   uint32_t credits_for(const Replica& replica) const;
   void look_again_at(MonoTime at);

@@ -35,7 +35,8 @@ struct NodeContext {
   std::set<RouterSession*> unflushed;  // have results to be written before the input that holds them is gone
 
   // Set by Node.
-  std::function<void(Replica&)> announce;       // state or credits changed: tell the routers
+  std::function<void(Replica&)> announce;       // state changed: tell the routers and the fleet
+  std::function<void(Replica&)> give_credits;   // only the credits changed
   std::function<void(MonoTime)> look_again_at;  // somebody's deadline, or a given-up request is due
   std::function<void(Replica&, uint32_t worker, const wire::ResultView&, ResultOrigin)> unexpected_result;
   std::function<void(Replica&, uint32_t worker)> worker_gone;  // whoever was asked there gets no answer any more

@@ -208,8 +208,12 @@ void Replica::on_worker_input_end(uint32_t) {
 }
 
 void Replica::announce_credits() {
-  if (credits() != announced_credits_) node_.announce(*this);
-  announced_credits_ = credits();
+  const uint32_t before = std::exchange(announced_credits_, credits());
+  if (announced_credits_ == before) return;
+  // From nothing or to nothing is a change of state as well; between two depths it is nobody's business but the
+  // routers'.
+  const bool state_changed = before == 0 || announced_credits_ == 0;
+  state_changed ? node_.announce(*this) : node_.give_credits(*this);
 }
 
 uint32_t Replica::credits() const {

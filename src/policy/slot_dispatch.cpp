@@ -81,7 +81,10 @@ void SlotDispatch::done(uint32_t index, Duration run_time, uint32_t batch) {
   // In batch mode every row of a call reports the call's time: each counts as its share of a sample, which the
   // smoothing forgives.
   mean_ = mean_ == Duration::zero() ? run_time : mean_ + (run_time - mean_) / kMeanWeight;
-  depth_ = pipeline_depth(mean_);
+  // A mean that hovers at a border must not change the depth, and the routers' credits, with every result.
+  const bool clearly_more = pipeline_depth(mean_ * 5 / 4) > depth_;
+  const bool clearly_less = pipeline_depth(mean_ * 4 / 5) < depth_;
+  if (clearly_more || clearly_less) depth_ = pipeline_depth(mean_);
 }
 
 uint32_t SlotDispatch::credits() const {

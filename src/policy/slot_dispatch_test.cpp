@@ -52,6 +52,20 @@ TEST(SlotDispatch, ASlowModelGetsOneRequestAWorker) {
   EXPECT_EQ(dispatch.credits(), 4U);  // two run, two wait here
 }
 
+TEST(SlotDispatch, AMeanThatHoversAtABorderDoesNotChangeTheDepth) {
+  auto dispatch = ready_dispatch({.slots = 1});
+  learn(dispatch, microseconds(130));
+  EXPECT_EQ(dispatch.depth(), 16U);
+  learn(dispatch, microseconds(120));  // 32 would fit, just
+  EXPECT_EQ(dispatch.depth(), 16U);
+  learn(dispatch, microseconds(90));
+  EXPECT_EQ(dispatch.depth(), 32U);
+  learn(dispatch, microseconds(130));
+  EXPECT_EQ(dispatch.depth(), 32U);
+  learn(dispatch, microseconds(170));
+  EXPECT_EQ(dispatch.depth(), 16U);
+}
+
 TEST(SlotDispatch, AFastModelGetsAPipeline) {
   auto dispatch = ready_dispatch({.slots = 1});
   learn(dispatch, microseconds(20));
