@@ -118,6 +118,30 @@ TEST(ModelConfig, SyntaxErrorsNameTheLine) {
   EXPECT_THAT(error_of("[model]\nname = \"a\"\nname = \"b\"\n"), HasSubstr("hearth.toml line 3"));
 }
 
+TEST(ModelConfig, HeadersWithoutANameAreErrorsNotTheEnd) {
+  for (std::string_view bad : {"\n[~", "[[", "[[~]]", "[a.~]", "[ ", "[\"", "a.~=1"}) {
+    EXPECT_THAT(error_of(bad), HasSubstr("not valid TOML")) << bad;
+  }
+}
+
+TEST(ModelConfig, EndlessNestingIsAnErrorNotTheEnd) {
+  const auto repeated = [](std::string_view text, size_t count) {
+    std::string out;
+    for (size_t i = 0; i < count; ++i) out += text;
+    return out;
+  };
+  for (const std::string& deep : {repeated("a.", 100'000) + "a = 1\n", "[" + repeated("a.", 100'000) + "a]\n",
+                                  "a = " + repeated("[", 200'000), "a = " + repeated("{a=", 80'000)}) {
+    EXPECT_FALSE(parse_model_config(deep));
+  }
+}
+
+TEST(ModelConfig, LettersOfAnyScriptAreText) {
+  auto config = parse_model_config("[model] # О\nname = \"m\" # О\nhandler = \"a:b\"\n[image]\nenv = { A = \"О\" }\n");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->image.env.at("A"), "О");
+}
+
 TEST(ModelConfig, WhatIsMissingIsNamedWithTheLineToAdd) {
   EXPECT_THAT(error_of(""), HasSubstr("model.name is missing: add name = "));
   EXPECT_THAT(error_of("[model]\nname = \"m\"\n"), HasSubstr("model.handler is missing: add handler = "));

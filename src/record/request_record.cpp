@@ -2,7 +2,10 @@
 
 #include "record/json_text.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace hearth::record {
 namespace {
@@ -122,15 +125,24 @@ Result<RequestRecord> parse_record(std::string_view json_line) {
   return record;
 }
 
+/// Nested as text, never as a document: a model may answer with brackets in brackets without end, and writing such a
+/// document recurses.
 Result<std::string> readable_line(std::string_view json_line) {
   TRY(json object, parse_line(json_line));
+  std::string nested;
   for (const char* key : {"results", "error"}) {
     const auto found = object.find(key);
     if (found == object.end() || !found->is_string()) continue;
-    json nested = json::parse(found->get_ref<const std::string&>(), nullptr, /*allow_exceptions=*/false);
-    if (!nested.is_discarded()) *found = std::move(nested);
+    std::string text = found->get<std::string>();
+    if (!json::accept(text)) continue;
+    // White space between values alone: inside strings newlines are escaped.
+    std::ranges::replace_if(text, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+    nested += fmt::format(",\"{}\":{}", key, text);
+    object.erase(found);
   }
-  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string line = object.dump(-1, ' ', false, json::error_handler_t::replace);
+  line.insert(line.size() - 1, nested);
+  return line;
 }
 
 }  // namespace hearth::record

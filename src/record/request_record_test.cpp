@@ -86,6 +86,18 @@ TEST(RequestRecord, ReadersGetResultsAsJson) {
   EXPECT_FALSE(readable_line("{\"workspace\":\"a\""));
 }
 
+TEST(RequestRecord, ResultsNestedWithoutEndAreReadable) {
+  RequestRecord record = sample();
+  const size_t depth = RequestRecord::kTextLimit / 2;
+  record.results = std::string(depth, '[') + std::string(depth, ']');
+  record.error = "{\n\"error\": \"a\\nb\"\r\n}";
+  auto line = readable_line(line_of(record));
+  ASSERT_TRUE(line);
+  EXPECT_THAT(*line, testing::HasSubstr("\"results\":[[[["));
+  EXPECT_EQ(std::ranges::count(*line, '\n'), 0);
+  EXPECT_TRUE(nlohmann::json::accept(*line));
+}
+
 TEST(UsageTable, RowsAddUpByVersionKeyAndMinute) {
   UsageTable table;
   RequestRecord record = sample();
