@@ -2,8 +2,6 @@
 
 #include "base/error_table.hpp"
 
-#include <optional>
-
 namespace hearth::control {
 namespace {
 
@@ -11,7 +9,7 @@ namespace {
 struct Answered {
   explicit Answered(net::EventLoop& loop) : event(loop) {}
   net::Event event;
-  std::optional<Result<std::string>> value;
+  Result<std::string> value;
 };
 
 }  // namespace
@@ -29,7 +27,7 @@ net::Task<Result<std::string>> ask_node(Control& control, std::string method, st
   control.host.call_node(std::move(call));
   const net::Wake wake = co_await answered->event.wait();
   if (wake != net::Wake::signalled) co_return fail(ErrorCode::unavailable, "the router is being stopped; try again");
-  co_return std::move(*answered->value);
+  co_return std::move(answered->value);
 }
 
 net::Task<> refresh_catalog(Control& control) {
@@ -50,9 +48,12 @@ Result<std::vector<std::string>> missing_uploads(blob::ObjectStore& store, const
 }
 
 Reply error_reply(const Error& error) {
-  return {.status = http_status(error.code),
-          .body = "{\"error\":" + net::json_quote(error.message) +
-                  ",\"code\":" + net::json_quote(to_string(error.code)) + "}"};
+  std::string body = "{\"error\":";
+  body += net::json_quote(error.message);
+  body += ",\"code\":";
+  body += net::json_quote(to_string(error.code));
+  body += '}';
+  return {.status = http_status(error.code), .body = std::move(body)};
 }
 
 }  // namespace hearth::control

@@ -14,10 +14,10 @@ namespace hearth::policy {
 class DeadlineSet {
  public:
   void add(uint64_t request, Deadline deadline) {
-    if (deadline.at()) waiting_.emplace(*deadline.at(), request);
+    if (const auto at = deadline.at()) waiting_.emplace(*at, request);
   }
   void remove(uint64_t request, Deadline deadline) {
-    if (deadline.at()) waiting_.erase({*deadline.at(), request});
+    if (const auto at = deadline.at()) waiting_.erase({*at, request});
   }
   /// Takes out all whose deadline has passed, earliest first.
   std::vector<uint64_t> take_passed(MonoTime now) {
