@@ -254,6 +254,8 @@ INSTANTIATE_TEST_SUITE_P(
         RefusalRow{"NoSuchAddress", "GET", "nope", "", 404, "no such address"},
         RefusalRow{"WrongMethod", "PATCH", "models", "", 405, "takes GET"},
         RefusalRow{"NotJson", "POST", "deployments", "{", 400, "JSON object"},
+        RefusalRow{"EndlessBrackets", "POST", "deployments",
+                   R"({"files":)" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}", 400, "nested"},
         RefusalRow{"NoToml", "POST", "deployments", R"({"branch":"main"})", 400, "config_toml"},
         RefusalRow{"BrokenToml", "POST", "deployments",
                    R"({"branch":"main","config_toml":"[model]\nnme = 1","files":[]})", 400, "name"},

@@ -38,9 +38,32 @@ std::optional<WallTime> parse_iso8601(const std::string& text) {
   return std::chrono::system_clock::from_time_t(::timegm(&parts)) + microseconds(static_cast<int64_t>(fraction * 1e6));
 }
 
+constexpr size_t kNestingMax = 64;
+
+/// What is nested deeper than any request of ours would end the process in code that recurses.
+bool nested_too_deep(std::string_view json) {
+  size_t depth = 0;
+  bool in_text = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_text) {
+      if (c == '\\') ++i;
+      in_text = c != '"';
+    } else if (c == '"') {
+      in_text = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kNestingMax) return true;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<Json> body_object(const AdminCall& call) {
+  if (nested_too_deep(call.request.body)) return wrong("the body is nested too deeply");
   Json json = Json::parse(call.request.body, nullptr, false);
   if (!json.is_object()) return wrong("the body must be a JSON object");
   return json;
