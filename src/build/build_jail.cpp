@@ -58,7 +58,7 @@ std::string BuildLog::tail() const {
 }
 
 Result<int> run_in_jail(container::ContainerRuntime& runtime, JailProgram program, BuildLog& log,
-                        std::stop_token stop) {
+                        const std::stop_token& stop) {
   if (stop.stop_requested()) return fail(ErrorCode::cancelled, "the build was cancelled");
   TRY_VOID(make_directories(program.scratch / "upper"));
   TRY_VOID(make_directories(program.scratch / "work"));

@@ -52,6 +52,7 @@ struct JailProgram {
 };
 
 /// Exit status of the program. cancelled when `stop` was requested, which kills it.
-Result<int> run_in_jail(container::ContainerRuntime& runtime, JailProgram program, BuildLog& log, std::stop_token stop);
+Result<int> run_in_jail(container::ContainerRuntime& runtime, JailProgram program, BuildLog& log,
+                        const std::stop_token& stop);
 
 }  // namespace hearth::build

@@ -66,6 +66,7 @@ Result<std::vector<UniqueFd>> mount_layers(const StepContext& context, const std
 
 std::vector<std::string> environment_list(const std::map<std::string, std::string>& env) {
   std::vector<std::string> list;
+  list.reserve(env.size());
   for (const auto& [name, value] : env) list.push_back(name + "=" + value);
   return list;
 }

@@ -146,7 +146,7 @@ Result<> write_upload(const StepContext& context, const PackageRequest& request,
 
 /// Where Debian keeps pip as a wheel: for images that bring none.
 Result<fs::path> pip_wheel_folder() {
-  const fs::path folder = "/usr/share/python-wheels";
+  fs::path folder = "/usr/share/python-wheels";
   if (fs::is_directory(folder)) return folder;
   return fail(ErrorCode::unavailable, "pip is missing on this machine: apt-get install python3-pip-whl");
 }

@@ -121,6 +121,7 @@ Result<ApiReply> ApiClient::perform(const std::string& method, const std::string
   state_->error_text[0] = '\0';
   prepare(curl, url, method, headers.get(), state_->error_text);
   if (method == "POST" || method == "PUT") {
+    // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the size is the next option
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.data());
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   }

@@ -126,6 +126,7 @@ Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& r
   queue.running = threads;
   {
     std::vector<std::jthread> senders;
+    senders.reserve(threads);
     for (size_t i = 0; i < threads; ++i) {
       senders.emplace_back([&endpoint, &queue] {
         send_parts(endpoint, queue);
