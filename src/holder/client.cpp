@@ -47,6 +47,7 @@ Spawn message_of(const SpawnRequest& request, Watch watch) {
 
 std::vector<int> descriptors_of(const SpawnRequest& request) {
   std::vector<int> fds;
+  fds.reserve(request.fds.size());
   for (const auto& [here, target] : request.fds) fds.push_back(here);
   return fds;
 }
@@ -69,7 +70,7 @@ struct Client::State {
 
   enum class Repeat { always, if_not_sent };
 
-  Result<Answer> ask(decltype(Request::verb) verb, const std::vector<int>& fds, Repeat repeat) {
+  Result<Answer> ask(const decltype(Request::verb)& verb, const std::vector<int>& fds, Repeat repeat) {
     const std::scoped_lock lock(mutex);
     const bool fresh = !socket;
     bool sent = false;

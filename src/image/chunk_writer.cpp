@@ -114,14 +114,14 @@ void ChunkWriter::append(std::unique_lock<std::mutex>& lock) {
     }
     done_.erase(done_.begin());
     queued_bytes_ -= done.length;
-    append_one(std::move(done));
+    append_one(done);
     ++next_ticket_;
     changed_.notify_all();
   }
   appending_ = false;
 }
 
-void ChunkWriter::append_one(Done done) {
+void ChunkWriter::append_one(const Done& done) {
   if (const auto found = known_.find(done.digest); found != known_.end()) {
     table_.of_ticket.push_back(found->second);
     return;

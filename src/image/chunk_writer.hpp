@@ -53,7 +53,7 @@ class ChunkWriter {
   void work();
   Done process(std::string bytes, void* compressor);
   void append(std::unique_lock<std::mutex>& lock);
-  void append_one(Done done);
+  void append_one(const Done& done);
   void hand_over_pack(std::unique_lock<std::mutex>& lock);
   void upload();
   void set_error(Error error);

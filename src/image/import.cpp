@@ -197,7 +197,7 @@ Result<std::unique_ptr<oci::ImageArchive>> open_archive(const ImportSource& sour
 
 }  // namespace
 
-Result<ImageRecord> import_image(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
+Result<ImageRecord> import_image(const std::shared_ptr<blob::ObjectStore>& store, const StoreScope& scope,
                                  const ImportSource& source, const ImportOptions& options) {
   TRY(const auto work, TemporaryDirectory::make(options.work_directory));
   TRY(const auto archive, open_archive(source, options, work.path()));

@@ -83,7 +83,7 @@ Result<ImageRecord> parse_image_record(std::string_view json);
 /// Errors: invalid_argument (not an image, or one that is refused, with what is there instead), corrupt (digest, size,
 /// archive), exhausted (limit, disk full), unavailable (registry, store), cancelled. Whatever goes wrong, no layer is
 /// left behind.
-Result<ImageRecord> import_image(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
+Result<ImageRecord> import_image(const std::shared_ptr<blob::ObjectStore>& store, const StoreScope& scope,
                                  const ImportSource& source, const ImportOptions& options = {});
 
 }  // namespace hearth::image

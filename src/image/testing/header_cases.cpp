@@ -205,7 +205,7 @@ std::vector<ImageCase> xattrs() {
   const std::string capability("\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
   const std::string capability_v3 =
       std::string("\x01\x00\x00\x03", 4) + capability.substr(4) + std::string("\xe8\x03\x00\x00", 4);
-  const auto with = [](std::map<std::string, std::string> xattrs) {
+  const auto with = [](const std::map<std::string, std::string>& xattrs) {
     return [xattrs](NodeSpec& n) { n.xattrs = xattrs; };
   };
   return {

@@ -60,7 +60,7 @@ class Expect {
     return *this;
   }
   template <class Change>
-  Expect& at(const std::string& path, Change change) {
+  Expect& at(const std::string& path, const Change& change) {
     change(tree_.at(path));
     return *this;
   }
