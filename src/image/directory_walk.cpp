@@ -283,16 +283,16 @@ class DirectoryWalk {
 
 }  // namespace
 
-Result<LayerSummary> build_layer_from_directory(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
-                                                const std::filesystem::path& directory, const WalkOptions& walk,
-                                                const BuildOptions& options) {
+Result<LayerSummary> build_layer_from_directory(const std::shared_ptr<blob::ObjectStore>& store,
+                                                const StoreScope& scope, const std::filesystem::path& directory,
+                                                const WalkOptions& walk, const BuildOptions& options) {
   TRY(auto root, open_file(directory, O_RDONLY | O_DIRECTORY));
   LayerWriter writer(store, scope, options);
   TRY_VOID(DirectoryWalk(writer, walk, std::move(root)).run());
   return writer.finish();
 }
 
-Result<LayerSummary> build_layer_from_file(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
+Result<LayerSummary> build_layer_from_file(const std::shared_ptr<blob::ObjectStore>& store, const StoreScope& scope,
                                            const std::filesystem::path& file, std::string_view path_in_layer,
                                            const BuildOptions& options) {
   TRY(const auto fd, open_file(file, O_RDONLY | O_NONBLOCK));
@@ -320,10 +320,12 @@ Result<LayerSummary> build_layer_from_file(std::shared_ptr<blob::ObjectStore> st
       return fail(ErrorCode::invalid_argument,
                   "'" + oci::printable(path_in_layer) + "' is no path below the layer's root");
     }
-    const bool last = slash == left.size();
-    const InodeId id = writer.tree().add(last ? std::move(inode) : FileTree::Inode{.type = FileType::directory});
+    if (slash == left.size()) {
+      writer.tree().link(folder, name, writer.tree().add(std::move(inode)));
+      break;
+    }
+    const InodeId id = writer.tree().add({.type = FileType::directory});
     writer.tree().link(folder, name, id);
-    if (last) break;
     folder = id;
     left.remove_prefix(slash + 1);
   }

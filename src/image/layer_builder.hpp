@@ -57,13 +57,13 @@ struct WalkOptions {
 
 /// One layer from a directory (for instance the overlayfs upper directory of a build): everything but `exclude`, with
 /// owners, modes, times to the nanosecond, xattrs, hard links and holes. Not for a directory that still changes.
-Result<LayerSummary> build_layer_from_directory(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
-                                                const std::filesystem::path& directory, const WalkOptions& walk = {},
-                                                const BuildOptions& options = {});
+Result<LayerSummary> build_layer_from_directory(const std::shared_ptr<blob::ObjectStore>& store,
+                                                const StoreScope& scope, const std::filesystem::path& directory,
+                                                const WalkOptions& walk = {}, const BuildOptions& options = {});
 
 /// One file as a layer of its own, at `path_in_layer` ("weights.safetensors"), for artifacts mounted beside the image.
 /// Owner root, mode 0644 (0755 when executable), directories 0755, mtime as the file's.
-Result<LayerSummary> build_layer_from_file(std::shared_ptr<blob::ObjectStore> store, const StoreScope& scope,
+Result<LayerSummary> build_layer_from_file(const std::shared_ptr<blob::ObjectStore>& store, const StoreScope& scope,
                                            const std::filesystem::path& file, std::string_view path_in_layer,
                                            const BuildOptions& options = {});
 

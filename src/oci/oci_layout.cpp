@@ -23,7 +23,7 @@ namespace {
 constexpr uint64_t kMaxDocumentBytes = 16 * 1024 * 1024;
 constexpr size_t kMaxListed = 20;
 constexpr int kMaxIndexDepth = 4;
-constexpr std::string_view kTagKey = "org.opencontainers.image.ref.name";
+constexpr const char* kTagKey = "org.opencontainers.image.ref.name";
 
 constexpr std::array<std::string_view, 2> kIndexTypes{"application/vnd.oci.image.index.v1+json",
                                                       "application/vnd.docker.distribution.manifest.list.v2+json"};
@@ -69,7 +69,7 @@ Result<Descriptor> parse_descriptor(const Json& json, std::string_view what) {
   if (!size.is_number_unsigned())
     return fail(ErrorCode::corrupt, std::string(what) + " has a descriptor without a proper size");
   descriptor.size = size.get<uint64_t>();
-  descriptor.tag = text_or_empty(child_or_null(json, "annotations"), kTagKey.data());
+  descriptor.tag = text_or_empty(child_or_null(json, "annotations"), kTagKey);
   const Json& platform = child_or_null(json, "platform");
   if (platform.is_object()) {
     descriptor.platform = text_or_empty(platform, "os") + "/" + text_or_empty(platform, "architecture");

@@ -30,11 +30,14 @@ void ReadAhead::run() {
     bool at_end = false;
     block.resize_and_overwrite(kBlockBytes, [this, &error, &at_end](char* buffer, size_t size) {
       size_t have = 0;
-      while (have < size && !at_end && !error) {
+      while (have < size && !at_end) {
         auto got = inner_.read(buffer + have, size - have);
-        if (!got) error = std::move(got).error();
-        at_end = got && *got == 0;
-        have += got.value_or(0);
+        if (!got) {
+          error = std::move(got).error();
+          break;
+        }
+        at_end = *got == 0;
+        have += *got;
       }
       return have;
     });
@@ -60,6 +63,7 @@ Result<size_t> ReadAhead::read(char* to, size_t size) {
   std::string& block = blocks_.front();
   lock.unlock();
   const size_t count = std::min(size, block.size() - used_);
+  // NOLINTNEXTLINE(bugprone-not-null-terminated-result): bytes, not text
   std::memcpy(to, block.data() + used_, count);
   used_ += count;
   if (used_ < block.size()) return count;

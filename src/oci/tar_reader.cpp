@@ -188,7 +188,7 @@ Result<bool> TarReader::take_special(const TarHeader& header) {
       return true;
     }
     case 'V': {
-      TRY(const std::string bytes, read_special(header, limits_.extended_bytes));
+      TRY_VOID(read_special(header, limits_.extended_bytes));
       note("a volume label was ignored");
       return true;
     }
