@@ -18,7 +18,11 @@ namespace hearth::record {
 struct RecordWriter::State {
   State(const WriterConfig& c, Spool s, std::array<Journal, 2> j, SegmentWriter w,
         std::shared_ptr<blob::ObjectStore> store)
-      : config(c), spool(std::move(s)), journals(std::move(j)), writer(std::move(w)), uploader(config, spool, store) {}
+      : config(c),
+        spool(std::move(s)),
+        journals(std::move(j)),
+        writer(std::move(w)),
+        uploader(config, spool, std::move(store)) {}
 
   void write_loop();
   void write_once();

@@ -105,7 +105,7 @@ void RedisConnection::State::greet() {
     std::vector<std::string_view> views(subscribe.begin(), subscribe.end());
     self->channel->write(encode_command(views));
     // Subscribing is answered by pushes only; the reply to a PING behind it says that it is in place.
-    self->send({"PING"}, [weak](Result<RespValue> pong) {
+    self->send({"PING"}, [weak](const Result<RespValue>& pong) {
       if (auto again = weak.lock(); again && pong && again->channel) again->become_up();
     });
   });

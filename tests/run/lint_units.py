@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -89,6 +90,8 @@ def main():
                 print(f"lint: {running[future]} has findings", flush=True)
             if done % 20 == 0:
                 print(f"lint: {done} of {len(todo)}", flush=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"lint: {(used.ru_utime + used.ru_stime) / 60:.1f} minutes of CPU time")
     if findings:
         print("\n".join(findings))
         sys.exit(f"lint: {dirty} of {len(todo)} files have findings")
