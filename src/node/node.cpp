@@ -18,7 +18,6 @@ namespace {
 constexpr size_t kBootLength = 16;
 constexpr Duration kOrphansKeptFor = seconds(10);
 constexpr Duration kInterruptAfter = milliseconds(50);  // a cancelled call that ends by itself needs no interrupt
-constexpr Duration kStuckAfter = seconds(12);           // after the interrupt, which kills after two seconds
 constexpr Duration kDeadlineGrain = milliseconds(10);
 constexpr Duration kStopWithin = seconds(20);
 constexpr Duration kStopPoll = milliseconds(20);
@@ -189,7 +188,7 @@ void Node::look_at_request(PendingRequest& request, std::optional<MonoTime>& nex
     if (context_.requests.find(id) == nullptr) return;
   }
   const MonoTime interrupt_at = request.given_up_at + kInterruptAfter;
-  const MonoTime stuck_at = request.given_up_at + kStuckAfter;
+  const MonoTime stuck_at = request.given_up_at + options_.stuck_after;
   MonoTime again = interrupt_at;
   if (now >= interrupt_at && !request.interrupted) {
     if (request.stage == RequestStage::asked) {
@@ -204,7 +203,7 @@ void Node::look_at_request(PendingRequest& request, std::optional<MonoTime>& nex
   if (request.interrupted) again = stuck_at;
   if (request.interrupted && now >= stuck_at) {
     if (request.replica != nullptr) request.replica->stuck(request);
-    again = now + kStuckAfter;
+    again = now + options_.stuck_after;
   }
   if (!next || again < *next) next = again;
 }

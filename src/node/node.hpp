@@ -41,6 +41,7 @@ struct NodeOptions {
   std::filesystem::path data_dir;  // DATA/node
   std::optional<gid_t> router_gid;
   uint32_t start_permits = 2;
+  Duration stuck_after = seconds(12);      // since a request was given up; its worker is to be killed after two
   std::function<void()> on_change;         // a replica changed: something to announce
   Duration router_patience = seconds(30);  // how long requests of a router that is gone are carried on
   std::map<std::string, BlockingCall> calls;

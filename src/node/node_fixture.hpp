@@ -43,6 +43,7 @@ class NodeFixture : public ::testing::Test {
   void start_node() {
     NodeOptions options{.socket = socket(), .run_dir = root_ / "run", .data_dir = root_ / "data", .calls = calls_};
     options.router_patience = router_patience_;
+    options.stuck_after = stuck_after_;
     node_ = std::make_unique<Node>(
         Node::Parts{loop_, *pool_, *pool_, *launcher_,
                     [this](const catalog::BranchRef& branch, uint32_t version) { return version_of(branch, version); }},
@@ -88,6 +89,7 @@ class NodeFixture : public ::testing::Test {
   std::unique_ptr<SimulatedContainerLauncher> launcher_;
   std::map<std::string, BlockingCall> calls_;
   Duration router_patience_ = seconds(30);
+  Duration stuck_after_ = seconds(12);
   std::unique_ptr<Node> node_;
   std::unique_ptr<FakeRouter> router_;
 

@@ -244,6 +244,18 @@ TEST_F(NodeTest, ACallThatIgnoresTheInterruptLosesItsWorker) {
   EXPECT_EQ(router_->ask(1, "false").value, "\"done\"");
 }
 
+TEST_F(NodeTest, ASlotThatCannotBeFreedCostsItsContainer) {
+  stuck_after_ = milliseconds(300);
+  kill_node();
+  start_node();
+  deploy("sleep", kSleep);
+  serve("sleep");
+  ::kill(replica_pid(), SIGSTOP);  // the supervisor hears no wish to interrupt
+  EXPECT_EQ(router_->ask(1, "60", 100).status(), Status::deadline);
+  EXPECT_EQ(router_->ask(1, "0").value, "0");
+  EXPECT_EQ(launcher_->launches(), 2);
+}
+
 TEST_F(NodeTest, ADeadlineInTheQueueIsAnsweredWithoutRunning) {
   deploy("sleep", kSleep);
   serve("sleep");

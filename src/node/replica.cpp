@@ -240,6 +240,7 @@ void Replica::interrupt(PendingRequest& request) {
 }
 
 void Replica::stuck(const PendingRequest& request) {
+  may_drain_ = false;
   step(lifecycle::Stuck{"worker " + std::to_string(request.worker) + " neither ends its request nor dies"});
 }
 

@@ -132,6 +132,7 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
   bool adopted_ = false;
   bool saw_ready_ = false;  // in this life
   MonoTime stop_by_;
+  bool may_drain_ = true;  // false: what runs will not end by itself
   MonoTime start_began_;
   std::map<std::string, double> start_ms_;
   milliseconds start_estimate_{0};

@@ -15,9 +15,10 @@ constexpr Duration kGracefulExit = seconds(2);  // then the runner may say goodb
 constexpr Duration kFreezeRetry = seconds(1);
 }  // namespace
 
-void Replica::begin_stop(const std::string&) {
+void Replica::begin_stop(const std::string& reason) {
   if (launching_) return;  // on_launched sees that nobody wants it any more
   if (body_ == nullptr) return step(lifecycle::Stopped{});
+  if (!std::exchange(may_drain_, true)) return destroy_body(Ending::stopped, reason);
   stop_by_ = node_.loop.now() + kDrainFor;
   stop_when_quiet();
 }

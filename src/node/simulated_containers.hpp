@@ -13,7 +13,6 @@
 #include <atomic>
 #include <charconv>
 #include <csignal>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -122,7 +121,7 @@ class SimulatedContainerLauncher final : public ReplicaLauncher {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
       const std::string name = entry.path().filename();
-      pid_t pid = 0;
+      int pid = 0;
       std::from_chars(name.data(), name.data() + name.size(), pid);
       if (pid <= 0) continue;
       const Result<std::string> environment = read_file(entry.path() / "environ");
