@@ -18,8 +18,8 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-/// Where the two parsers differ by intention: nesting, numbers beyond a double, lone surrogates, BOM, and a NUL that the
-/// other takes for the end.
+/// Where the two parsers differ by intention: nesting, numbers beyond a double, lone surrogates, BOM, and a NUL that
+/// the other takes for the end.
 bool may_differ(std::string_view text) {
   return text.find_first_of(std::string_view("\0eE", 3)) != text.npos || text.contains("\\u") ||
          text.starts_with("\xEF\xBB\xBF") || text.size() > 300;
