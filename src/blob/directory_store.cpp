@@ -270,7 +270,7 @@ Result<std::optional<uint64_t>> DirectoryStore::size(std::string_view key) {
 }
 
 Result<> DirectoryStore::collect(const std::filesystem::path& folder, std::string_view folder_key,
-                                 std::string_view prefix, std::vector<std::string>& keys) const {
+                                 std::string_view prefix, std::vector<ObjectInfo>& objects) const {
   if (std::ranges::count(folder_key, '/') > kMaxFolderDepth) {
     return fail(ErrorCode::exhausted, "the store nests too deeply at " + folder.string());
   }
@@ -297,15 +297,15 @@ Result<> DirectoryStore::collect(const std::filesystem::path& folder, std::strin
     if (::fstatat(::dirfd(stream.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;  // removed since
     if (S_ISDIR(info.st_mode)) {
       if (key.size() < prefix.size() && prefix[key.size()] != '/') continue;
-      TRY_VOID(collect(folder / name, key + "/", prefix, keys));
+      TRY_VOID(collect(folder / name, key + "/", prefix, objects));
     } else if (S_ISREG(info.st_mode) && key.size() >= prefix.size()) {
-      keys.push_back(key);
+      objects.push_back({key, static_cast<uint64_t>(info.st_size)});
     }
   }
 }
 
-Result<std::vector<std::string>> DirectoryStore::list(std::string_view prefix) {
-  std::vector<std::string> keys;
+Result<std::vector<ObjectInfo>> DirectoryStore::list_objects(std::string_view prefix) {
+  std::vector<ObjectInfo> objects;
   // Begin at the deepest folder the prefix names.
   const size_t slash = prefix.rfind('/');
   const std::string_view folder_key = slash == std::string_view::npos ? "" : prefix.substr(0, slash + 1);
@@ -313,9 +313,41 @@ Result<std::vector<std::string>> DirectoryStore::list(std::string_view prefix) {
   if (folder_key.empty()) {
     if (::access(root_.c_str(), F_OK) != 0) return failed("list", prefix, ENOENT);
   }
-  TRY_VOID(collect(root_ / folder_key, folder_key, prefix, keys));
-  std::ranges::sort(keys);
+  TRY_VOID(collect(root_ / folder_key, folder_key, prefix, objects));
+  std::ranges::sort(objects, {}, &ObjectInfo::key);
+  return objects;
+}
+
+Result<std::vector<std::string>> DirectoryStore::list(std::string_view prefix) {
+  TRY(auto objects, list_objects(prefix));
+  std::vector<std::string> keys;
+  keys.reserve(objects.size());
+  for (ObjectInfo& object : objects) keys.push_back(std::move(object.key));
   return keys;
+}
+
+Result<std::vector<std::string>> DirectoryStore::folders(std::string_view folder) {
+  if (!folder.empty()) TRY_VOID(check_key(folder.substr(0, folder.size() - 1)));
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir((root_ / folder).c_str()), &::closedir);
+  if (!stream) {
+    const int error = errno;
+    if (error == ENOTDIR || (error == ENOENT && ::access(root_.c_str(), F_OK) == 0)) return std::vector<std::string>();
+    return failed("list", folder, error);
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(stream.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == ".." || name.starts_with(kTemporaryPrefix)) continue;
+    struct stat info{};
+    if (::fstatat(::dirfd(stream.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;  // removed since
+    if (S_ISDIR(info.st_mode)) names.emplace_back(name);
+  }
+  if (errno != 0) return failed("list", folder, errno);
+  std::ranges::sort(names);
+  return names;
 }
 
 Result<> DirectoryStore::remove(std::string_view key) {

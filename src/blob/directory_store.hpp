@@ -32,6 +32,8 @@ class DirectoryStore final : public ObjectStore {
   Result<Created> create_from_file(std::string_view key, const std::filesystem::path& path) override;
   Result<std::optional<uint64_t>> size(std::string_view key) override;
   Result<std::vector<std::string>> list(std::string_view prefix) override;
+  Result<std::vector<ObjectInfo>> list_objects(std::string_view prefix) override;
+  Result<std::vector<std::string>> folders(std::string_view folder) override;
   Result<> remove(std::string_view key) override;
 
  private:
@@ -46,7 +48,7 @@ class DirectoryStore final : public ObjectStore {
   Result<Draft> open_draft(std::string_view key) const;
   Result<Created> publish(Draft draft, std::string_view key) const;
   Result<> collect(const std::filesystem::path& folder, std::string_view folder_key, std::string_view prefix,
-                   std::vector<std::string>& keys) const;
+                   std::vector<ObjectInfo>& objects) const;
   Unexpected failed(std::string_view what, std::string_view key, int errno_value) const;
 
   std::filesystem::path root_;

@@ -73,6 +73,24 @@ TEST_F(DirectoryStoreTest, AnswersNotFoundForWhatIsNotThere) {
   EXPECT_EQ(store_->get("d").error().code, ErrorCode::not_found) << "a folder is no object";
 }
 
+TEST_F(DirectoryStoreTest, ListsObjectsWithTheirSizes) {
+  for (const char* key : {"ws/a/x", "ws/a/yy", "ws/b/z", "shared/s"}) ASSERT_TRUE(store_->create(key, key));
+  EXPECT_THAT(store_->list_objects("ws/a/").value(), ElementsAre(ObjectInfo{"ws/a/x", 6}, ObjectInfo{"ws/a/yy", 7}));
+  EXPECT_THAT(store_->list_objects("ws/a/y").value(), ElementsAre(ObjectInfo{"ws/a/yy", 7}));
+  EXPECT_THAT(store_->list_objects("ws/c/").value(), IsEmpty());
+  EXPECT_EQ(store_->ObjectStore::list_objects("ws/").value(), store_->list_objects("ws/").value())
+      << "what stores without sizes in their listings do";
+}
+
+TEST_F(DirectoryStoreTest, NamesTheFoldersBelowAFolder) {
+  for (const char* key : {"ws/b/c/d", "ws/a/x", "ws/a/y", "ws/file"}) ASSERT_TRUE(store_->create(key, ""));
+  EXPECT_THAT(store_->folders("ws/").value(), ElementsAre("a", "b"));
+  EXPECT_THAT(store_->folders("").value(), ElementsAre("ws"));
+  EXPECT_THAT(store_->folders("ws/b/").value(), ElementsAre("c"));
+  EXPECT_THAT(store_->folders("absent/").value(), IsEmpty());
+  EXPECT_EQ(store_->ObjectStore::folders("ws/").value(), store_->folders("ws/").value());
+}
+
 TEST_F(DirectoryStoreTest, RefusesARangeBeyondTheEnd) {
   ASSERT_TRUE(store_->create("k", "12345"));
   EXPECT_EQ(store_->get_range("k", 0, 5).value(), "12345");

@@ -13,6 +13,29 @@ constexpr size_t kMaxPartBytes = 255;
 
 }  // namespace
 
+Result<std::vector<ObjectInfo>> ObjectStore::list_objects(std::string_view prefix) {
+  TRY(const auto keys, list(prefix));
+  std::vector<ObjectInfo> objects;
+  for (const std::string& key : keys) {
+    TRY(const auto bytes, size(key));
+    if (bytes) objects.push_back({key, *bytes});
+  }
+  return objects;
+}
+
+Result<std::vector<std::string>> ObjectStore::folders(std::string_view folder) {
+  TRY(const auto keys, list(folder));
+  std::vector<std::string> names;
+  for (std::string_view key : keys) {
+    key.remove_prefix(folder.size());
+    const size_t slash = key.find('/');
+    if (slash == std::string_view::npos) continue;
+    const std::string_view name = key.substr(0, slash);
+    if (names.empty() || names.back() != name) names.emplace_back(name);
+  }
+  return names;
+}
+
 Result<> check_key(std::string_view key) {
   const auto refuse = [key](std::string_view why) -> Result<> {
     return fail(ErrorCode::invalid_argument,

@@ -16,6 +16,13 @@ namespace hearth::blob {
 /// Whether this call made the object, or it was there before (then nothing was written).
 enum class Created { yes, no };
 
+/// One object as a listing tells it.
+struct ObjectInfo {
+  std::string key;
+  uint64_t size = 0;  // bytes
+  bool operator==(const ObjectInfo&) const = default;
+};
+
 /// All calls block (never on an event loop) and are safe from several threads and processes at once.
 /// Keys are relative paths: parts of 1..255 bytes joined by '/', none of them "." or ".."; others are invalid_argument.
 /// Common errors: unavailable (store missing or unreachable; repeating may help), exhausted (disk full), denied.
@@ -38,6 +45,11 @@ class ObjectStore {
   virtual Result<std::optional<uint64_t>> size(std::string_view key) = 0;
   /// Full keys that begin with `prefix` (which need not end at a '/'), sorted by bytes.
   virtual Result<std::vector<std::string>> list(std::string_view prefix) = 0;
+  /// The same with sizes. An object that is removed meanwhile may be left out.
+  virtual Result<std::vector<ObjectInfo>> list_objects(std::string_view prefix);
+  /// The names that keys below `folder` ("ws/"; ends with '/', or is empty) have up to their next '/', sorted; not the
+  /// objects that lie in it directly. A name may stay for a while after its last object is gone.
+  virtual Result<std::vector<std::string>> folders(std::string_view folder);
   /// Done also when there is no such object.
   virtual Result<> remove(std::string_view key) = 0;
 };
