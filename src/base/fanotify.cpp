@@ -17,7 +17,8 @@ std::string path_of(int file) {
 }  // namespace
 
 Result<UniqueFd> open_group() {
-  constexpr unsigned kFlags = FAN_CLASS_PRE_CONTENT | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_CLOEXEC;
+  constexpr unsigned kFlags =
+      FAN_CLASS_PRE_CONTENT | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS | FAN_CLOEXEC;
   UniqueFd group(::fanotify_init(kFlags, O_RDWR | O_LARGEFILE | O_CLOEXEC));
   if (group) return group;
   if (errno == EPERM) return fail(ErrorCode::unavailable, "pre-content events need CAP_SYS_ADMIN on the host");

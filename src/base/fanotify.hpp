@@ -27,9 +27,9 @@ constexpr uint32_t deny_with(uint32_t errno_value) {
   return FAN_DENY | ((errno_value & 0xFF) << 24);
 }
 
-/// A group of the pre-content class: not blocking, unlimited queue, descriptors of events open for reading and writing,
-/// so that content can be written through them without raising events. unavailable (with the reason) when the kernel
-/// or this process's rights do not allow it.
+/// A group of the pre-content class: not blocking, unlimited queue and marks, descriptors of events open for reading
+/// and writing, so that content can be written through them without raising events. unavailable (with the reason) when
+/// the kernel or this process's rights do not allow it.
 Result<UniqueFd> open_group();
 
 /// Raises events for reads of this file from now on, but only for openings that follow. unavailable: the file system

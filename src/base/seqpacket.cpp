@@ -94,28 +94,35 @@ Result<> SeqpacketSocket::send(std::string_view bytes, const std::vector<int>& f
 }
 
 Result<SeqpacketMessage> SeqpacketSocket::receive(Deadline deadline) {
-  TRY_VOID(wait_readable(fd_.get(), deadline));
   SeqpacketMessage message;
-  message.bytes.resize(kSeqpacketMessageMax);
+  TRY_VOID(receive_into(message, deadline));
+  return message;
+}
+
+Result<> SeqpacketSocket::receive_into(SeqpacketMessage& message, Deadline deadline) {
+  message.fds.clear();
+  if (deadline.at()) TRY_VOID(wait_readable(fd_.get(), deadline));
   alignas(cmsghdr) char control[CMSG_SPACE(kSeqpacketFdsMax * sizeof(int))];
-  iovec part{message.bytes.data(), message.bytes.size()};
   msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
   header.msg_control = control;
   header.msg_controllen = sizeof control;
   ssize_t got = -1;
-  do {
-    got = ::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
+  message.bytes.resize_and_overwrite(kSeqpacketMessageMax, [&](char* bytes, size_t size) {
+    iovec part{bytes, size};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    do {
+      got = ::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    return static_cast<size_t>(got < 0 ? 0 : got);
+  });
   if (got < 0) return fail_errno("receive", errno);
   collect_fds(header, message.fds);
   if (got == 0) return fail(ErrorCode::unavailable, "the peer closed the connection");
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     return fail(ErrorCode::corrupt, "message larger than the protocol allows");
   }
-  message.bytes.resize(static_cast<size_t>(got));
-  return message;
+  return {};
 }
 
 Result<PeerCredentials> SeqpacketSocket::peer() const {

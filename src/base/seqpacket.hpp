@@ -39,6 +39,8 @@ class SeqpacketSocket {
   Result<> send(std::string_view bytes, const std::vector<int>& fds = {});
   /// Next message; error `unavailable` when the peer has closed, `deadline_exceeded` when time ran out.
   Result<SeqpacketMessage> receive(Deadline deadline = {});
+  /// The same, without taking memory for each message: for those who receive many.
+  Result<> receive_into(SeqpacketMessage& message, Deadline deadline = {});
 
   Result<PeerCredentials> peer() const;
   int fd() const { return fd_.get(); }

@@ -1,8 +1,11 @@
 #include "holder/client.hpp"
 
+#include "base/process.hpp"
 #include "holder/message.hpp"
 
+#include <algorithm>
 #include <csignal>
+#include <limits>
 #include <mutex>
 #include <optional>
 
@@ -26,6 +29,13 @@ Result<Answer> receive_reply(SeqpacketSocket& socket, uint32_t id, Deadline dead
     if (auto* error = std::get_if<Error>(&reply.body)) return Unexpected(std::move(*error));
     return Answer{std::move(reply), std::move(message.fds)};
   }
+}
+
+/// Who listens at the other end. A pid alone would be ambiguous once it is dead.
+Child process_behind(const SeqpacketSocket& socket) {
+  const auto peer = socket.peer();
+  if (!peer) return {};
+  return {peer->pid, process_start_time(peer->pid).value_or(0)};
 }
 
 Result<Child> child_of(const Reply& reply) {
@@ -66,6 +76,7 @@ struct Client::State {
   std::filesystem::path path;
   std::mutex mutex;
   std::optional<SeqpacketSocket> socket;
+  Child holder;  // that `socket` leads to
   uint32_t last_id = 0;
 
   enum class Repeat { always, if_not_sent };
@@ -88,6 +99,7 @@ struct Client::State {
         auto connected = SeqpacketSocket::connect(path);
         if (!connected) return fail(ErrorCode::unavailable, "no holder: " + connected.error().message);
         socket = std::move(*connected);
+        holder = process_behind(*socket);
       }
       const uint32_t id = ++last_id;
       if (auto result = socket->send(encode(Request{id, verb}), fds); !result) {
@@ -171,6 +183,45 @@ Result<std::vector<Exit>> Client::exits(uint64_t after) {
   return std::move(exits->exits);
 }
 
+Result<uint32_t> Client::relay(int group, const RelayOptions& options) {
+  const auto timeout_ms = std::clamp<int64_t>(options.timeout.count(), 0, std::numeric_limits<uint32_t>::max());
+  TRY(const auto answer, state_->ask(Relay{options.name, options.predecessor, static_cast<uint32_t>(timeout_ms)},
+                                     {group}, State::Repeat::if_not_sent));
+  const Relayed* relayed = std::get_if<Relayed>(&answer.reply.body);
+  if (relayed == nullptr) return fail(ErrorCode::corrupt, "the holder answered relay with something else");
+  return relayed->denied;
+}
+
+Result<> Client::track(const TrackedFile& file) {
+  TRY_VOID(state_->ask(Track{file.name, file.token, file.header_bytes, file.page_bytes, file.observe},
+                       {file.data_fd, file.presence_fd}, State::Repeat::always));
+  return {};
+}
+
+Result<> Client::untrack(std::string_view name) {
+  TRY_VOID(state_->ask(Untrack{std::string(name)}, {}, State::Repeat::always));
+  return {};
+}
+
+Result<UniqueFd> Client::event_fd(uint64_t sequence) {
+  TRY(auto answer, state_->ask(EventFd{sequence}, {}, State::Repeat::always));
+  if (answer.fds.size() != 1) return fail(ErrorCode::corrupt, "the holder sent no descriptor");
+  return std::move(answer.fds.front());
+}
+
+Result<std::map<std::string, uint64_t>> Client::counts() {
+  TRY(auto answer, state_->ask(Counts{}, {}, State::Repeat::always));
+  auto* counted = std::get_if<Counted>(&answer.reply.body);
+  if (counted == nullptr) return fail(ErrorCode::corrupt, "the holder answered counts with something else");
+  return std::map<std::string, uint64_t>(counted->values.begin(), counted->values.end());
+}
+
+Result<Child> Client::process() {
+  TRY_VOID(exits(std::numeric_limits<uint64_t>::max()));  // something small that every holder answers
+  const std::scoped_lock lock(state_->mutex);
+  return state_->holder;
+}
+
 Result<ExitStream> ExitStream::open(const std::filesystem::path& socket, uint64_t after) {
   auto connected = SeqpacketSocket::connect(socket);
   if (!connected) return fail(ErrorCode::unavailable, "no holder: " + connected.error().message);
@@ -188,6 +239,35 @@ Result<Exit> ExitStream::next(Deadline deadline) {
   const Exit exit = received_.back();
   received_.pop_back();
   return exit;
+}
+
+Result<EventStream> EventStream::open(const std::filesystem::path& socket) {
+  auto connected = SeqpacketSocket::connect(socket);
+  if (!connected) return fail(ErrorCode::unavailable, "no holder: " + connected.error().message);
+  TRY_VOID(connected->send(encode(Request{1, Listen{}})));
+  TRY_VOID(receive_reply(*connected, 1, Deadline::after(mono_now(), kAnswerTime)));
+  return EventStream(std::move(*connected));
+}
+
+Result<std::vector<Event>> EventStream::next(Deadline deadline) {
+  for (;;) {
+    TRY_VOID(socket_.receive_into(message_, deadline));
+    TRY(auto reply, decode_reply(message_.bytes));
+    if (auto* error = std::get_if<Error>(&reply.body)) return Unexpected(std::move(*error));
+    auto* events = std::get_if<Events>(&reply.body);
+    if (events != nullptr && !events->events.empty()) return std::move(events->events);
+  }
+}
+
+Result<> EventStream::answer(std::span<const EventAnswer> answers) {
+  while (!answers.empty()) {
+    const auto some = answers.first(std::min(answers.size(), kAnswersPerMessage));
+    if (auto sent = socket_.send(encode(Request{0, Answers{{some.begin(), some.end()}}})); !sent) {
+      return fail(ErrorCode::unavailable, "holder: " + sent.error().message);
+    }
+    answers = answers.subspan(some.size());
+  }
+  return {};
 }
 
 }  // namespace hearth::holder

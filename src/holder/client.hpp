@@ -1,16 +1,18 @@
-// Speaks to the holder: descriptors kept under names, children that outlive their starter (docs/formats/holder.md).
+// Speaks to the holder: descriptors kept under names, children that outlive their starter, reads of files that are not
+// all here yet (docs/formats/holder.md).
 #pragma once
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "base/seqpacket.hpp"
 #include "base/unique_fd.hpp"
-
-#include <sys/types.h>
+#include "holder/event.hpp"
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,13 +29,6 @@ struct SpawnRequest {
   std::vector<std::pair<int, int>> fds;  // {descriptor here, its number in the child}; at most 60
 };
 
-/// A process that cannot be confused with a later one of the same pid.
-struct Child {
-  pid_t pid = -1;
-  uint64_t start_time = 0;  // clock ticks since boot: field 22 of /proc/<pid>/stat
-  bool operator==(const Child&) const = default;
-};
-
 /// One child, or orphan of a child (a container whose runc has exited), that ended.
 struct Exit {
   uint64_t sequence = 0;  // counts from 1 in each life of the holder
@@ -42,10 +37,10 @@ struct Exit {
   int signal = 0;  // what killed it
 };
 
-/// Blocking; every method is thread-safe. Connects when first used and again after the holder was restarted: put, get,
-/// list, drop and exits are then repeated once; spawn is repeated only when it cannot have arrived. A restarted holder
-/// holds nothing: owners put their descriptors again, and children of the old one are no longer its children (watch
-/// them with a pidfd). Errors: unavailable (no holder), not_found, denied, invalid_argument, exhausted.
+/// Blocking; every method is thread-safe. Connects when first used and again after the holder was restarted: what can
+/// be repeated is then repeated once, spawn and relay only when they cannot have arrived. A restarted holder holds
+/// nothing: owners put their descriptors again, and children of the old one are no longer its children (watch them with
+/// a pidfd). Errors: unavailable (no holder), not_found, denied, invalid_argument, exhausted.
 class Client {
  public:
   explicit Client(std::filesystem::path socket);
@@ -70,6 +65,26 @@ class Client {
   /// Ends after `after`, oldest first. The holder remembers the last 4096.
   Result<std::vector<Exit>> exits(uint64_t after = 0);
 
+  /// Has the holder read this fanotify group (pre_content.hpp) from now on, and keep it under options.name. When the
+  /// reads were relayed before, by a holder that is dead, it must be named: what that one had read and not answered is
+  /// denied first, with EIO; returns how many there were. Harmless when the holder has this group already. Errors:
+  /// unavailable (the predecessor still runs), already_exists (the holder relays another group), invalid_argument.
+  Result<uint32_t> relay(int group, const RelayOptions& options);
+  /// Reads of this file reach the listener from now on; again with the same name: replaces the token and the rest.
+  /// Best before the file is marked. Errors: invalid_argument (a presence file too short, not regular files, …),
+  /// already_exists (the file is tracked under another name).
+  Result<> track(const TrackedFile& file);
+  /// Ends that; the descriptor stays under its name until it is dropped (which ends it too).
+  Result<> untrack(std::string_view name);
+  /// A descriptor of the file that an event is about, which reads and writes without raising events: for whoever lost
+  /// the one that was opened before the file was marked. not_found when the event has been answered.
+  Result<UniqueFd> event_fd(uint64_t sequence);
+
+  /// What the holder has done and has: "events", "allowed", "descriptors", … (docs/formats/holder.md).
+  Result<std::map<std::string, uint64_t>> counts();
+  /// The holder that answers now: to be named as predecessor when it is dead.
+  Result<Child> process();
+
  private:
   struct State;
   std::unique_ptr<State> state_;
@@ -90,6 +105,29 @@ class ExitStream {
   explicit ExitStream(SeqpacketSocket socket) : socket_(std::move(socket)) {}
   SeqpacketSocket socket_;
   std::vector<Exit> received_;  // newest first
+};
+
+/// The reads that wait, for the one process that fills files: whoever opens it last. Lost (`unavailable`) when the
+/// holder dies: open again, after the group and the files were given to the next holder. What nobody had answered when
+/// the listener before was lost comes first.
+class EventStream {
+ public:
+  static Result<EventStream> open(const std::filesystem::path& socket);
+
+  /// One or more, oldest first. One thread calls it. Errors: deadline_exceeded, unavailable (the holder is gone),
+  /// cancelled (another process listens now).
+  Result<std::vector<Event>> next(Deadline deadline = {});
+  /// Readable when next() will not block: for an event loop.
+  int fd() const { return socket_.fd(); }
+
+  /// One packet for up to 4,096 of them. Any thread; blocks only while the holder has not read what was sent before.
+  /// Sequences that are answered or too old are ignored.
+  Result<> answer(std::span<const EventAnswer> answers);
+
+ private:
+  explicit EventStream(SeqpacketSocket socket) : socket_(std::move(socket)) {}
+  SeqpacketSocket socket_;
+  SeqpacketMessage message_;  // its memory is used again
 };
 
 }  // namespace hearth::holder

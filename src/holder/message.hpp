@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace hearth::holder {
 inline constexpr uint8_t kProtocolVersion = 1;
 inline constexpr size_t kNameMax = 255;           // bytes
 inline constexpr size_t kExitsRemembered = 4096;  // also the most in one message
+inline constexpr size_t kEventsPerMessage = 512;
+inline constexpr size_t kAnswersPerMessage = 4096;
 
 struct Put {
   std::string name;  // the descriptor travels beside the message
@@ -46,12 +49,36 @@ struct Exited {
   Follow follow = Follow::no;
 };
 
+struct Relay {
+  std::string name;  // the group travels beside the message
+  Child predecessor;
+  uint32_t timeout_ms = 0;
+};
+struct Track {
+  std::string name;  // the data file and the presence file travel beside the message
+  uint64_t token = 0;
+  uint32_t header_bytes = 0;
+  uint32_t page_bytes = 0;
+  Observe observe = Observe::no;
+};
+struct Untrack {
+  std::string name;
+};
+struct Listen {};  // events are pushed from now on
+struct Answers {   // are not answered themselves
+  std::vector<EventAnswer> answers;
+};
+struct EventFd {
+  uint64_t sequence = 0;
+};
+struct Counts {};
+
 struct Request {
   uint32_t id = 0;  // comes back in the reply
-  std::variant<Put, Get, List, Drop, Spawn, Exited> verb;
+  std::variant<Put, Get, List, Drop, Spawn, Exited, Relay, Track, Untrack, Listen, Answers, EventFd, Counts> verb;
 };
 
-struct Done {};  // answers put, drop, and get (with the descriptor beside it)
+struct Done {};  // answers what has no more to say, perhaps with a descriptor beside it
 struct Names {
   std::vector<std::string> names;
   std::string next;  // not empty: ask again with `after` = next
@@ -60,9 +87,19 @@ struct Exits {
   std::vector<Exit> exits;  // oldest first
 };
 
+struct Relayed {
+  uint32_t denied = 0;  // events that a dead predecessor had left unanswered
+};
+struct Events {
+  std::vector<Event> events;  // oldest first
+};
+struct Counted {
+  std::vector<std::pair<std::string, uint64_t>> values;
+};
+
 struct Reply {
   uint32_t id = 0;
-  std::variant<Done, Names, Child, Exits, Error> body;
+  std::variant<Done, Names, Child, Exits, Error, Relayed, Events, Counted> body;
 };
 
 std::string encode(const Request& request);

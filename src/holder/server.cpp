@@ -175,6 +175,8 @@ void Server::answer(Connection& connection, SeqpacketMessage message) {
   } else if (const auto* exited = std::get_if<Exited>(&request->verb)) {
     if (exited->follow == Follow::yes) return connection.follow(id, exited->after);
     connection.reply({id, Exits{history_.after(exited->after)}});
+  } else {
+    connection.reply({id, Error{ErrorCode::invalid_argument, "this holder relays no events"}});
   }
 }
 
