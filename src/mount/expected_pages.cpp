@@ -107,7 +107,8 @@ bool ExpectedPages::wait(const Digest& pack, uint64_t offset, uint64_t length, A
     if (!position) continue;
     if (*position <= stream->pace.position()) {  // stored while the caller was asking
       lock.unlock();
-      again();
+      Again now_already = std::move(again);
+      now_already();
       return true;
     }
     if (stream->pace.time_to(*position, now).value_or(Duration::zero()) > limits_.longest) continue;
