@@ -22,6 +22,21 @@ void mend_checksum(std::string& bytes) {
   std::memcpy(bytes.data() + trailer, digest.bytes().data(), 32);
 }
 
+/// What a mount by pages relies on.
+size_t check_pages(const hearth::image::LayerIndex& index, const hearth::image::InodeView& file,
+                   const hearth::image::Extent& extent) {
+  using hearth::image::kPageBytes;
+  CHECK_PROMISE(extent.offset % kPageBytes == 0);
+  CHECK_PROMISE(extent.length % kPageBytes == 0 || extent.offset + extent.length == file.size);
+  const auto place = index.location(extent.chunk);
+  const auto pack = index.pack(place.pack);
+  CHECK_PROMISE(place.plain_offset % kPageBytes == 0 && pack.plain_size % kPageBytes == 0);
+  CHECK_PROMISE(place.plain_offset + extent.length <= pack.plain_size);
+  size_t seen = 0;
+  for (uint32_t i = 0; i < index.block_count(extent.chunk); ++i) seen += index.block(extent.chunk, i).bytes()[0];
+  return seen;
+}
+
 size_t walk(const hearth::image::LayerIndex& index) {
   using hearth::image::FileType;
   size_t seen = 0;
@@ -43,6 +58,7 @@ size_t walk(const hearth::image::LayerIndex& index) {
         CHECK_PROMISE(extent.offset + extent.length <= inode.size);
         const auto place = index.location(extent.chunk);
         CHECK_PROMISE(place.offset + place.stored_length <= index.pack(place.pack).size);
+        if (index.is_page_mapped()) seen += check_pages(index, inode, extent);
       }
     }
   }

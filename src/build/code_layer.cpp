@@ -142,7 +142,7 @@ Result<std::vector<catalog::ArtifactMount>> make_artifacts(const StepContext& co
                   fmt::format("artifacts.\"{}\" names {}, a symlink: name the file itself", to, from));
     }
     const bool file = entry != nullptr && entry->type == EntryType::file;
-    const std::string key = "artifact 1 " + manifest_digest(content).hex();
+    const std::string key = "artifact 2 " + manifest_digest(content).hex();
     TRY(auto built, find_cached(context, key));
     if (!built) {
       TRY(built, store_artifact(context, content, file ? entry : nullptr));

@@ -18,7 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kCacheRecipe = "packages 1";  // another one when what is installed, or how, changes
+constexpr std::string_view kCacheRecipe =
+    "packages 2";  // another one when what is installed, or how, or the format of layers changes
 constexpr std::chrono::minutes kInstallLimit{60};
 constexpr int kIncludeDepth = 10;
 

@@ -19,6 +19,14 @@ constexpr bool pays(size_t compressed, size_t plain) {
   return compressed <= plain - plain / 20 - 1;
 }
 
+std::vector<Digest> digest_blocks(std::string_view bytes) {
+  std::vector<Digest> blocks;
+  if (bytes.size() <= kBlockBytes) return blocks;
+  blocks.reserve(blocks_of(bytes.size()));
+  for (size_t at = 0; at < bytes.size(); at += kBlockBytes) blocks.push_back(Digest::of(bytes.substr(at, kBlockBytes)));
+  return blocks;
+}
+
 }  // namespace
 
 ChunkWriter::ChunkWriter(std::shared_ptr<blob::ObjectStore> store, StoreScope scope, const BuildOptions& options)
@@ -86,6 +94,7 @@ ChunkWriter::Done ChunkWriter::process(std::string bytes, void* compressor) {
     const std::lock_guard lock(mutex_);
     if (known_.contains(done.digest)) return done;
   }
+  done.blocks = digest_blocks(bytes);
   std::string packed;
   size_t size = 0;
   packed.resize_and_overwrite(bytes.size(), [this, &bytes, &size, compressor](char* buffer, size_t capacity) {
@@ -108,7 +117,7 @@ void ChunkWriter::append(std::unique_lock<std::mutex>& lock) {
   appending_ = true;
   while (!error_ && !done_.empty() && done_.begin()->first == next_ticket_) {
     Done done = std::move(done_.begin()->second);
-    if (pack_.size() + done.stored.size() > kPackBytes) {
+    if (!known_.contains(done.digest) && !fits(done)) {
       hand_over_pack(lock);
       if (error_) break;
     }
@@ -119,6 +128,11 @@ void ChunkWriter::append(std::unique_lock<std::mutex>& lock) {
     changed_.notify_all();
   }
   appending_ = false;
+}
+
+bool ChunkWriter::fits(const Done& done) const {
+  return pack_.size() + done.stored.size() + pack_table_.size(1) <= kPackBytes &&
+         pack_table_.plain_size() + round_up_to_page(done.length) <= kPackPlainBytes;
 }
 
 void ChunkWriter::append_one(const Done& done) {
@@ -134,17 +148,22 @@ void ChunkWriter::append_one(const Done& done) {
   known_.emplace(done.digest, number);
   table_.of_ticket.push_back(number);
   table_.chunks.push_back({done.digest, done.length});
+  table_.blocks.insert(table_.blocks.end(), done.blocks.begin(), done.blocks.end());
   table_.locations.push_back({.pack = static_cast<uint32_t>(table_.packs.size() - 1),
                               .offset = pack_.size(),
+                              .plain_offset = pack_table_.plain_size(),
                               .stored_length = static_cast<uint32_t>(done.stored.size()),
                               .encoding = done.encoding});
   pack_ += done.stored;
+  pack_table_.add(table_.chunks.back(), static_cast<uint32_t>(done.stored.size()), done.encoding);
+  table_.packs.back().plain_size = pack_table_.plain_size();
 }
 
 /// Waits for the uploader to be free, so that never more than two packs are in memory.
 void ChunkWriter::hand_over_pack(std::unique_lock<std::mutex>& lock) {
   changed_.wait(lock, [this] { return error_ || (!outgoing_ && !uploading_); });
   if (error_) return;
+  pack_ += pack_table_.finish();
   outgoing_ = std::move(pack_);
   pack_ = std::string();
   changed_.notify_all();
@@ -166,7 +185,8 @@ void ChunkWriter::upload() {
     if (!created) {
       set_error(fail_with_context("write a pack", std::move(created).error()).error());
     } else {
-      table_.packs[number] = {digest, pack.size()};
+      table_.packs[number].digest = digest;
+      table_.packs[number].size = pack.size();
     }
     changed_.notify_all();
   }

@@ -7,6 +7,7 @@
 #include "blob/object_store.hpp"
 #include "image/layer_builder.hpp"
 #include "image/layer_encoder.hpp"
+#include "image/pack_table.hpp"
 #include "image/store_scope.hpp"
 
 #include <condition_variable>
@@ -46,13 +47,15 @@ class ChunkWriter {
   struct Done {
     Digest digest;
     uint32_t length = 0;
-    std::string stored;  // empty: the chunk is known already
+    std::vector<Digest> blocks;  // of a chunk that is longer than a block
+    std::string stored;          // empty: the chunk is known already
     ChunkEncoding encoding = ChunkEncoding::raw;
   };
 
   void work();
   Done process(std::string bytes, void* compressor);
   void append(std::unique_lock<std::mutex>& lock);
+  bool fits(const Done& done) const;
   void append_one(const Done& done);
   void hand_over_pack(std::unique_lock<std::mutex>& lock);
   void upload();
@@ -76,6 +79,7 @@ class ChunkWriter {
   std::unordered_map<Digest, uint32_t> known_;  // chunks that are in a pack
   ChunkTable table_;
   std::string pack_;                     // being filled
+  PackTableWriter pack_table_;           // of the same pack
   std::optional<std::string> outgoing_;  // waiting for the uploader
   bool uploading_ = false;
   bool uploads_end_ = false;

@@ -265,7 +265,7 @@ class DirectoryWalk {
 
   Result<StoredContent> read_content(int fd, uint64_t size) {
     TRY(const auto segments, find_data(fd, size));
-    return writer_.store_content(segments, [fd](uint64_t offset, char* to, size_t wanted) -> Result<size_t> {
+    return writer_.store_content(segments, size, [fd](uint64_t offset, char* to, size_t wanted) -> Result<size_t> {
       for (;;) {
         const ssize_t got = ::pread(fd, to, wanted, static_cast<off_t>(offset));
         if (got >= 0) return static_cast<size_t>(got);
@@ -305,7 +305,7 @@ Result<LayerSummary> build_layer_from_file(const std::shared_ptr<blob::ObjectSto
   inode.attributes.mtime = {info.st_mtim.tv_sec, static_cast<uint32_t>(info.st_mtim.tv_nsec)};
   TRY(const auto segments, find_data(fd.get(), inode.size));
   TRY(StoredContent content,
-      writer.store_content(segments, [&fd](uint64_t offset, char* to, size_t wanted) -> Result<size_t> {
+      writer.store_content(segments, inode.size, [&fd](uint64_t offset, char* to, size_t wanted) -> Result<size_t> {
         const ssize_t got = ::pread(fd.get(), to, wanted, static_cast<off_t>(offset));
         if (got < 0) return fail_errno("read", errno);
         return static_cast<size_t>(got);

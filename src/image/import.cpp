@@ -153,9 +153,8 @@ class Importer {
       if (!entry) return entries;
       MergeEntry merged{.entry = std::move(*entry)};
       if (!merged.entry.hard_link && merged.entry.type == FileType::regular) {
-        TRY(merged.content, writer_.store_content(merged.entry.segments, [&tar](uint64_t, char* to, size_t size) {
-          return tar.read(to, size);
-        }));
+        const auto read = [&tar](uint64_t, char* to, size_t size) { return tar.read(to, size); };
+        TRY(merged.content, writer_.store_content(merged.entry.segments, merged.entry.size, read));
         merged.entry.segments = {};
       }
       entries.push_back(std::move(merged));

@@ -21,6 +21,16 @@ bool is_device(FileType type) {
   return type == FileType::character_device || type == FileType::block_device;
 }
 
+/// Whole pages of the file, the last of which may be cut by its end.
+bool is_mappable(const Extent& extent, uint64_t file_size) {
+  const bool ends_the_file = extent.offset + extent.length == file_size;
+  return extent.offset % kPageBytes == 0 && (extent.length % kPageBytes == 0 || ends_the_file);
+}
+
+Unexpected wrong(std::string_view what) {
+  return fail(ErrorCode::corrupt, "layer index: " + std::string(what));
+}
+
 }  // namespace
 
 Unexpected IndexValidator::broken(const InodeView& inode, std::string_view rule) const {
@@ -50,6 +60,7 @@ Result<> IndexValidator::run() {
     if (inode.type != FileType::directory && inode.links != names_[number])
       return broken(inode, "wrong number of links");
   }
+  TRY_VOID(check_blocks());
   return check_places();
 }
 
@@ -169,6 +180,8 @@ Result<> IndexValidator::check_file(const InodeView& file) {
     if (extent.length == 0 || extent.offset % kChunkBytes + extent.length > kChunkBytes) {
       return broken(file, "an extent across a chunk boundary");
     }
+    if (index_.is_page_mapped() && !is_mappable(extent, file.size))
+      return broken(file, "an extent that is not made of pages");
     if (extent.chunk > next_chunk_ || extent.chunk >= index_.chunk_count_) return broken(file, "chunks out of order");
     if (extent.chunk == next_chunk_) ++next_chunk_;
     if (index_.chunk(extent.chunk).length != extent.length)
@@ -204,28 +217,68 @@ Result<> IndexValidator::check_xattrs(const InodeView& inode) {
   return {};
 }
 
-Result<> IndexValidator::check_places() const {
-  const auto wrong = [](std::string_view what) {
-    return fail(ErrorCode::corrupt, "layer index: " + std::string(what));
-  };
+/// Chunks longer than a block use the table of block digests up, in their order.
+Result<> IndexValidator::check_blocks() const {
+  uint64_t next_block = 0;
   for (uint32_t i = 0; i < index_.chunk_count_; ++i) {
-    const ChunkInfo chunk = index_.chunk(i);
+    const uint32_t length = index_.chunk(i).length;
+    const uint64_t record = index_.chunks_ + uint64_t{i} * format::kChunkEntryBytes;
+    const auto first = load_le<uint32_t>(index_.bytes_, record + format::chunk::kFirstBlockAt);
+    const bool has_blocks = index_.is_page_mapped() && length > kBlockBytes;
+    if (first != (has_blocks ? next_block : 0)) return wrong("blocks out of order");
+    if (has_blocks) next_block += blocks_of(length);
+  }
+  if (next_block != index_.block_count_) return wrong("the number of blocks does not match the chunks");
+  return {};
+}
+
+Result<> IndexValidator::check_places() const {
+  for (uint32_t i = 0; i < index_.chunk_count_; ++i) TRY_VOID(check_place(i));
+  return index_.is_page_mapped() ? check_plain_space() : Result<>();
+}
+
+Result<> IndexValidator::check_place(uint32_t number) const {
+  const ChunkInfo chunk = index_.chunk(number);
+  const ChunkLocation place = index_.location(number);
+  const uint64_t end = index_.locations_ + (uint64_t{number} + 1) * format::location_bytes(index_.version_);
+  if (load_le<uint64_t>(index_.bytes_, end - 8) > static_cast<uint64_t>(ChunkEncoding::zstd))
+    return wrong("unknown encoding of a chunk");
+  if (place.pack >= index_.pack_count_) return wrong("a chunk in no pack");
+  const PackInfo pack = index_.pack(place.pack);
+  if (place.stored_length == 0 || place.stored_length > chunk.length) return wrong("stored size of a chunk");
+  if (place.encoding == ChunkEncoding::raw && place.stored_length != chunk.length)
+    return wrong("stored size of a raw chunk");
+  if (place.stored_length > pack.size || place.offset > pack.size - place.stored_length)
+    return wrong("a chunk beyond its pack");
+  if (!index_.is_page_mapped()) return {};
+  if (pack.plain_size > kPackPlainBytes || pack.plain_size % kPageBytes != 0)
+    return wrong("size of the plain space of a pack");
+  if (place.plain_offset % kPageBytes != 0) return wrong("a chunk that does not begin at a page");
+  if (chunk.length > pack.plain_size || place.plain_offset > pack.plain_size - round_up_to_page(chunk.length))
+    return wrong("a chunk beyond the plain space of its pack");
+  return {};
+}
+
+/// Chunks of a pack share no byte, neither stored nor plain, and lie in the same order in both.
+Result<> IndexValidator::check_plain_space() const {
+  struct Place {
+    uint64_t page;  // number of the pack, then of the page in its plain space
+    uint32_t chunk;
+  };
+  std::vector<Place> places;
+  places.reserve(index_.chunk_count_);
+  for (uint32_t i = 0; i < index_.chunk_count_; ++i) {
     const ChunkLocation place = index_.location(i);
-    if (load_le<uint32_t>(index_.bytes_, index_.chunks_ + uint64_t{i} * format::kChunkEntryBytes + Digest::kSize + 4) !=
-        0) {
-      return wrong("reserved bytes of a chunk");
-    }
-    if (load_le<uint64_t>(index_.bytes_, index_.locations_ + uint64_t{i} * format::kLocationBytes + 16) >
-        static_cast<uint64_t>(ChunkEncoding::zstd)) {
-      return wrong("unknown encoding of a chunk");
-    }
-    if (place.pack >= index_.pack_count_) return wrong("a chunk in no pack");
-    const PackInfo pack = index_.pack(place.pack);
-    if (place.stored_length == 0 || place.stored_length > chunk.length) return wrong("stored size of a chunk");
-    if (place.encoding == ChunkEncoding::raw && place.stored_length != chunk.length)
-      return wrong("stored size of a raw chunk");
-    if (place.stored_length > pack.size || place.offset > pack.size - place.stored_length)
-      return wrong("a chunk beyond its pack");
+    places.push_back({uint64_t{place.pack} << 32u | place.plain_offset / kPageBytes, i});
+  }
+  std::ranges::sort(places, {}, &Place::page);
+  for (size_t i = 1; i < places.size(); ++i) {
+    const ChunkLocation before = index_.location(places[i - 1].chunk);
+    const ChunkLocation place = index_.location(places[i].chunk);
+    if (before.pack != place.pack) continue;
+    const uint64_t plain_end = before.plain_offset + index_.chunk(places[i - 1].chunk).length;
+    if (place.plain_offset < plain_end || place.offset < before.offset + before.stored_length)
+      return wrong("chunks overlap in their pack");
   }
   return {};
 }

@@ -10,7 +10,7 @@
 
 namespace hearth::image {
 
-/// One pass over all tables; memory: four bytes an inode. The layout has been checked before.
+/// One pass over all tables; memory: four bytes an inode, 16 bytes a chunk. The layout has been checked before.
 class IndexValidator {
  public:
   explicit IndexValidator(const LayerIndex& index) : index_(index) {}
@@ -25,7 +25,10 @@ class IndexValidator {
   Result<> check_symlink(const InodeView& link) const;
   Result<> check_xattrs(const InodeView& inode);
   Result<> check_texts() const;
+  Result<> check_blocks() const;
   Result<> check_places() const;
+  Result<> check_place(uint32_t chunk) const;
+  Result<> check_plain_space() const;
   bool text_is_inside(uint64_t offset, uint64_t length) const;
   Unexpected broken(const InodeView& inode, std::string_view rule) const;
 

@@ -13,6 +13,13 @@ namespace {
 
 constexpr uint32_t kUnset = std::numeric_limits<uint32_t>::max();
 
+/// What a chunk adds to an index beside its blocks.
+constexpr uint64_t kBytesAChunk = format::kChunkEntryBytes + format::location_bytes(format::kVersion);
+
+void append_digest(std::string& bytes, const Digest& digest) {
+  bytes.append(reinterpret_cast<const char*>(digest.bytes().data()), Digest::kSize);
+}
+
 /// Texts stored once each, in the order of first use.
 class StringTable {
  public:
@@ -34,6 +41,7 @@ class Encoder {
   Encoder(const FileTree& tree, const ChunkTable& chunks) : tree_(tree), chunks_(chunks) {}
 
   Result<EncodedLayer> run() {
+    find_blocks();
     number_inodes();
     for (const InodeId id : order_) encode_inode(id);
     TRY_VOID(check_limits());
@@ -45,6 +53,16 @@ class Encoder {
   }
 
  private:
+  /// Where the block digests of each chunk begin in the table that came in.
+  void find_blocks() {
+    uint64_t next = 0;
+    for (const ChunkInfo& chunk : chunks_.chunks) {
+      first_block_.push_back(next);
+      if (chunk.length > kBlockBytes) next += blocks_of(chunk.length);
+    }
+    CHECK_PROMISE(next == chunks_.blocks.size());
+  }
+
   /// Breadth first, names in byte order; a hard link has the number of its first name.
   void number_inodes() {
     order_.push_back(kRootInode);
@@ -68,6 +86,8 @@ class Encoder {
     if (renumbered_[chunk] == kUnset) {
       renumbered_[chunk] = static_cast<uint32_t>(used_chunks_.size());
       used_chunks_.push_back(chunk);
+      const uint32_t length = chunks_.chunks[chunk].length;
+      if (length > kBlockBytes) block_count_ += blocks_of(length);
     }
     return renumbered_[chunk];
   }
@@ -153,7 +173,7 @@ class Encoder {
 
   Result<> check_limits() const {
     const uint64_t total = inodes_.size() + entries_.size() + extents_.size() + xattrs_.size() +
-                           strings_.bytes().size() + used_chunks_.size() * 64;
+                           strings_.bytes().size() + used_chunks_.size() * kBytesAChunk + block_count_ * Digest::kSize;
     if (total > kMaxIndexBytes / 8 * 7) {
       return fail(ErrorCode::exhausted, "the image has too many files: its index would be larger than " +
                                             std::to_string(kMaxIndexBytes) + " bytes");
@@ -161,12 +181,29 @@ class Encoder {
     return {};
   }
 
+  void append_chunks(std::string& bytes) const {
+    uint64_t next_block = 0;
+    for (const uint32_t chunk : used_chunks_) {
+      const ChunkInfo& info = chunks_.chunks[chunk];
+      const bool has_blocks = info.length > kBlockBytes;
+      append_digest(bytes, info.digest);
+      append_le(bytes, info.length);
+      append_le(bytes, static_cast<uint32_t>(has_blocks ? next_block : 0));
+      if (has_blocks) next_block += blocks_of(info.length);
+    }
+    for (const uint32_t chunk : used_chunks_) {
+      const uint32_t length = chunks_.chunks[chunk].length;
+      if (length <= kBlockBytes) continue;
+      for (uint32_t i = 0; i < blocks_of(length); ++i) append_digest(bytes, chunks_.blocks[first_block_[chunk] + i]);
+    }
+  }
+
   std::string tree_part() const {
     std::string bytes(format::kTreeMagic);
     const uint64_t tree_bytes = format::kHeaderBytes + inodes_.size() + extents_.size() + xattrs_.size() +
-                                used_chunks_.size() * format::kChunkEntryBytes + format::align8(entries_.size()) +
-                                format::align8(strings_.bytes().size());
-    bytes.reserve(tree_bytes + used_chunks_.size() * 32);
+                                used_chunks_.size() * format::kChunkEntryBytes + block_count_ * Digest::kSize +
+                                format::align8(entries_.size()) + format::align8(strings_.bytes().size());
+    bytes.reserve(tree_bytes + used_chunks_.size() * format::location_bytes(format::kVersion));
     append_le(bytes, format::kVersion);
     append_le(bytes, static_cast<uint32_t>(format::kHeaderBytes));
     append_le(bytes, tree_bytes);
@@ -178,16 +215,13 @@ class Encoder {
     append_le(bytes, kChunkBytes);
     append_le(bytes, static_cast<uint64_t>(strings_.bytes().size()));
     append_le(bytes, content_bytes_);
+    append_le(bytes, kBlockBytes);
+    append_le(bytes, static_cast<uint32_t>(block_count_));
     bytes.resize(format::kHeaderBytes, '\0');
     bytes += inodes_;
     bytes += extents_;
     bytes += xattrs_;
-    for (const uint32_t chunk : used_chunks_) {
-      const ChunkInfo& info = chunks_.chunks[chunk];
-      bytes.append(reinterpret_cast<const char*>(info.digest.bytes().data()), Digest::kSize);
-      append_le(bytes, info.length);
-      append_le(bytes, uint32_t{0});
-    }
+    append_chunks(bytes);
     bytes += entries_;
     bytes.resize(format::align8(bytes.size()), '\0');
     bytes += strings_.bytes();
@@ -206,8 +240,9 @@ class Encoder {
     for (size_t i = 0; i < pack_numbers.size(); ++i) {
       if (pack_numbers[i] == kUnset) continue;
       pack_numbers[i] = pack_count++;
-      packs.append(reinterpret_cast<const char*>(chunks_.packs[i].digest.bytes().data()), Digest::kSize);
+      append_digest(packs, chunks_.packs[i].digest);
       append_le(packs, chunks_.packs[i].size);
+      append_le(packs, chunks_.packs[i].plain_size);
     }
     bytes += format::kPlaceMagic;
     append_le(bytes, format::kVersion);
@@ -218,12 +253,12 @@ class Encoder {
     for (const uint32_t chunk : used_chunks_) {
       const ChunkLocation& place = chunks_.locations[chunk];
       append_le(bytes, place.offset);
+      append_le(bytes, place.plain_offset);
       append_le(bytes, place.stored_length);
       append_le(bytes, pack_numbers[place.pack]);
       append_le(bytes, static_cast<uint64_t>(place.encoding));
     }
-    const Digest checksum = Digest::of(std::string_view(bytes).substr(begin));
-    bytes.append(reinterpret_cast<const char*>(checksum.bytes().data()), Digest::kSize);
+    append_digest(bytes, Digest::of(std::string_view(bytes).substr(begin)));
   }
 
   const FileTree& tree_;
@@ -233,9 +268,10 @@ class Encoder {
   std::unordered_map<InodeId, uint32_t> numbers_;
   std::vector<uint32_t> renumbered_;  // chunk → its number in the index
   std::vector<uint32_t> used_chunks_;
+  std::vector<uint64_t> first_block_;  // by chunk as it came in
   StringTable strings_;
   std::string inodes_, entries_, extents_, xattrs_;
-  uint64_t entry_count_ = 0, extent_count_ = 0, xattr_count_ = 0, content_bytes_ = 0;
+  uint64_t entry_count_ = 0, extent_count_ = 0, xattr_count_ = 0, block_count_ = 0, content_bytes_ = 0;
 };
 
 }  // namespace

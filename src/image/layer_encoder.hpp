@@ -1,4 +1,4 @@
-// Writes the bytes of a layer index (docs/formats/layer.md) from a tree and the places of its chunks.
+// Writes the bytes of a layer index (docs/formats/layer.md, version 2) from a tree and the places of its chunks.
 #pragma once
 
 #include "base/digest.hpp"
@@ -16,6 +16,7 @@ namespace hearth::image {
 struct ChunkTable {
   std::vector<uint32_t> of_ticket;  // ticket → number in `chunks`
   std::vector<ChunkInfo> chunks;    // all different
+  std::vector<Digest> blocks;       // of the chunks that are longer than kBlockBytes, in the order of `chunks`
   std::vector<ChunkLocation> locations;
   std::vector<PackInfo> packs;
 };
@@ -25,8 +26,9 @@ struct EncodedLayer {
   Digest digest;  // of the tree part
 };
 
-/// Deterministic: equal trees give equal tree parts and digests, however the chunks were packed. exhausted when a table
-/// would need more than 32-bit numbers or the index more than kMaxIndexBytes.
+/// Extents must be made of pages (see Extent). Deterministic: equal trees give equal tree parts and digests, however
+/// the chunks were packed. exhausted when a table would need more than 32-bit numbers or the index more than
+/// kMaxIndexBytes.
 Result<EncodedLayer> encode_layer(const FileTree& tree, const ChunkTable& chunks);
 
 }  // namespace hearth::image

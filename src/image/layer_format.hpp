@@ -1,4 +1,5 @@
-// Offsets and sizes of the layer index format v1, for its encoder and decoder. The document is docs/formats/layer.md.
+// Offsets and sizes of the layer index format, versions 1 and 2, for its encoder and decoder. The document is
+// docs/formats/layer.md.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +8,8 @@
 
 namespace hearth::image::format {
 
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;  // what is written; 1 is read too
+inline constexpr uint32_t kOldestVersion = 1;
 inline constexpr std::string_view kTreeMagic = "HRTHLAYR";
 inline constexpr std::string_view kPlaceMagic = "HRTHPLAC";
 inline constexpr size_t kMagicBytes = 8;
@@ -20,9 +22,15 @@ inline constexpr size_t kChunkEntryBytes = 40;
 inline constexpr size_t kEntryBytes = 12;
 
 inline constexpr size_t kPlaceHeaderBytes = 24;
-inline constexpr size_t kPackEntryBytes = 40;
-inline constexpr size_t kLocationBytes = 24;
 inline constexpr size_t kPlaceTrailerBytes = 32;
+
+/// Sizes of the records of places, by version.
+inline constexpr size_t pack_entry_bytes(uint32_t version) {
+  return version == 1 ? 40 : 48;
+}
+inline constexpr size_t location_bytes(uint32_t version) {
+  return version == 1 ? 24 : 32;
+}
 
 inline constexpr uint8_t kFlagOpaque = 1;
 
@@ -33,7 +41,8 @@ inline constexpr uint64_t align8(uint64_t value) {
 namespace header {
 inline constexpr size_t kVersionAt = 8, kHeaderBytesAt = 12, kTreeBytesAt = 16, kInodesAt = 24, kEntriesAt = 28,
                         kExtentsAt = 32, kXattrsAt = 36, kChunksAt = 40, kChunkBytesAt = 44, kStringsAt = 48,
-                        kContentAt = 56, kReservedAt = 64;
+                        kContentAt = 56, kReservedInVersion1At = 64, kBlockBytesAt = 64, kBlocksAt = 68,
+                        kReservedAt = 72;
 }  // namespace header
 
 namespace inode {
@@ -41,5 +50,9 @@ inline constexpr size_t kTypeAt = 0, kFlagsAt = 1, kModeAt = 2, kUidAt = 4, kGid
                         kNanosecondsAt = 24, kXattrCountAt = 28, kSizeAt = 32, kMajorAt = 40, kMinorAt = 44,
                         kFirstAt = 48, kCountAt = 52, kFirstXattrAt = 56, kParentAt = 60;
 }  // namespace inode
+
+namespace chunk {
+inline constexpr size_t kLengthAt = 32, kFirstBlockAt = 36;
+}  // namespace chunk
 
 }  // namespace hearth::image::format

@@ -32,16 +32,16 @@ Result<LayerIndex> LayerIndex::decode(std::string bytes) {
   return index;
 }
 
-/// Where the sections lie. All arithmetic is on 64 bits with 32-bit counts: nothing can overflow.
-Result<> LayerIndex::read_layout() {
+/// What the header says, before anything is believed of it but the version.
+Result<> LayerIndex::read_header() {
   const std::string_view all = bytes_;
   if (all.size() > kMaxIndexBytes) return broken("larger than the limit");
   if (all.size() < format::kHeaderBytes + format::kPlaceHeaderBytes + format::kPlaceTrailerBytes)
     return broken("too short");
   if (!all.starts_with(format::kTreeMagic)) return broken("not a layer index (wrong magic)");
-  const auto version = load_le<uint32_t>(all, format::header::kVersionAt);
-  if (version != format::kVersion) {
-    return broken("format version " + std::to_string(version) + " is not known to this program; it knows 1");
+  version_ = load_le<uint32_t>(all, format::header::kVersionAt);
+  if (version_ < format::kOldestVersion || version_ > format::kVersion) {
+    return broken("format version " + std::to_string(version_) + " is not known to this program; it knows 1 and 2");
   }
   if (load_le<uint32_t>(all, format::header::kHeaderBytesAt) != format::kHeaderBytes)
     return broken("wrong header size");
@@ -53,15 +53,26 @@ Result<> LayerIndex::read_layout() {
   strings_bytes_ = load_le<uint64_t>(all, format::header::kStringsAt);
   content_bytes_ = load_le<uint64_t>(all, format::header::kContentAt);
   if (load_le<uint32_t>(all, format::header::kChunkBytesAt) != kChunkBytes) return broken("unknown chunk size");
-  const std::string_view reserved =
-      all.substr(format::header::kReservedAt, format::kHeaderBytes - format::header::kReservedAt);
+  if (is_page_mapped()) {
+    if (load_le<uint32_t>(all, format::header::kBlockBytesAt) != kBlockBytes) return broken("unknown block size");
+    block_count_ = load_le<uint32_t>(all, format::header::kBlocksAt);
+  }
+  const size_t reserved_at = is_page_mapped() ? format::header::kReservedAt : format::header::kReservedInVersion1At;
+  const std::string_view reserved = all.substr(reserved_at, format::kHeaderBytes - reserved_at);
   if (reserved.find_first_not_of('\0') != std::string_view::npos) return broken("reserved header bytes are not zero");
   if (strings_bytes_ > all.size()) return broken("texts beyond the end");
+  return {};
+}
 
+/// Where the sections lie. All arithmetic is on 64 bits with 32-bit counts: nothing can overflow.
+Result<> LayerIndex::read_layout() {
+  TRY_VOID(read_header());
+  const std::string_view all = bytes_;
   extents_ = format::kHeaderBytes + uint64_t{inode_count_} * format::kInodeBytes;
   xattrs_ = extents_ + uint64_t{extent_count_} * format::kExtentBytes;
   chunks_ = xattrs_ + uint64_t{xattr_count_} * format::kXattrBytes;
-  entries_ = chunks_ + uint64_t{chunk_count_} * format::kChunkEntryBytes;
+  blocks_ = chunks_ + uint64_t{chunk_count_} * format::kChunkEntryBytes;
+  entries_ = blocks_ + uint64_t{block_count_} * Digest::kSize;
   const uint64_t entries_end = entries_ + uint64_t{entry_count_} * format::kEntryBytes;
   strings_ = format::align8(entries_end);
   const uint64_t tree_bytes = format::align8(strings_ + strings_bytes_);
@@ -73,17 +84,21 @@ Result<> LayerIndex::read_layout() {
       return broken("padding is not zero");
   }
   digest_ = Digest::of(all.substr(0, tree_bytes));
+  return read_places(tree_bytes);
+}
 
+Result<> LayerIndex::read_places(uint64_t tree_bytes) {
+  const std::string_view all = bytes_;
   const std::string_view places = all.substr(tree_bytes);
   if (!places.starts_with(format::kPlaceMagic)) return broken("no table of places after the tree");
-  if (load_le<uint32_t>(places, 8) != format::kVersion) return broken("unknown version of the table of places");
+  if (load_le<uint32_t>(places, 8) != version_) return broken("unknown version of the table of places");
   pack_count_ = load_le<uint32_t>(places, 12);
   if (load_le<uint32_t>(places, 16) != chunk_count_ || load_le<uint32_t>(places, 20) != 0) {
     return broken("the table of places does not match the tree");
   }
   packs_ = tree_bytes + format::kPlaceHeaderBytes;
-  locations_ = packs_ + uint64_t{pack_count_} * format::kPackEntryBytes;
-  const uint64_t trailer = locations_ + uint64_t{chunk_count_} * format::kLocationBytes;
+  locations_ = packs_ + uint64_t{pack_count_} * format::pack_entry_bytes(version_);
+  const uint64_t trailer = locations_ + uint64_t{chunk_count_} * format::location_bytes(version_);
   if (trailer + format::kPlaceTrailerBytes != all.size()) return broken("wrong size");
   if (load_digest(all, trailer) != Digest::of(all.substr(tree_bytes, trailer - tree_bytes))) {
     return broken("the table of places does not match its checksum");
@@ -175,20 +190,39 @@ XattrView LayerIndex::xattr(const InodeView& inode, uint32_t i) const {
 
 ChunkInfo LayerIndex::chunk(uint32_t number) const {
   const uint64_t offset = chunks_ + uint64_t{number} * format::kChunkEntryBytes;
-  return {load_digest(bytes_, offset), load_le<uint32_t>(bytes_, offset + Digest::kSize)};
+  return {load_digest(bytes_, offset), load_le<uint32_t>(bytes_, offset + format::chunk::kLengthAt)};
+}
+
+uint32_t LayerIndex::block_count(uint32_t chunk) const {
+  if (!is_page_mapped()) return 1;
+  const auto length =
+      load_le<uint32_t>(bytes_, chunks_ + uint64_t{chunk} * format::kChunkEntryBytes + format::chunk::kLengthAt);
+  return blocks_of(length);
+}
+
+Digest LayerIndex::block(uint32_t chunk, uint32_t i) const {
+  const uint64_t record = chunks_ + uint64_t{chunk} * format::kChunkEntryBytes;
+  if (block_count(chunk) == 1) return load_digest(bytes_, record);
+  const uint64_t first = load_le<uint32_t>(bytes_, record + format::chunk::kFirstBlockAt);
+  return load_digest(bytes_, blocks_ + (first + i) * Digest::kSize);
 }
 
 ChunkLocation LayerIndex::location(uint32_t chunk) const {
-  const uint64_t offset = locations_ + uint64_t{chunk} * format::kLocationBytes;
-  return {.pack = load_le<uint32_t>(bytes_, offset + 12),
+  const uint64_t offset = locations_ + uint64_t{chunk} * format::location_bytes(version_);
+  // Version 1 has no plain offset between the offset and the rest.
+  const uint64_t rest = offset + (is_page_mapped() ? 16 : 8);
+  return {.pack = load_le<uint32_t>(bytes_, rest + 4),
           .offset = load_le<uint64_t>(bytes_, offset),
-          .stored_length = load_le<uint32_t>(bytes_, offset + 8),
-          .encoding = static_cast<ChunkEncoding>(load_le<uint8_t>(bytes_, offset + 16))};
+          .plain_offset = is_page_mapped() ? load_le<uint64_t>(bytes_, offset + 8) : 0,
+          .stored_length = load_le<uint32_t>(bytes_, rest),
+          .encoding = static_cast<ChunkEncoding>(load_le<uint8_t>(bytes_, rest + 8))};
 }
 
 PackInfo LayerIndex::pack(uint32_t number) const {
-  const uint64_t offset = packs_ + uint64_t{number} * format::kPackEntryBytes;
-  return {load_digest(bytes_, offset), load_le<uint64_t>(bytes_, offset + Digest::kSize)};
+  const uint64_t offset = packs_ + uint64_t{number} * format::pack_entry_bytes(version_);
+  return {.digest = load_digest(bytes_, offset),
+          .size = load_le<uint64_t>(bytes_, offset + Digest::kSize),
+          .plain_size = is_page_mapped() ? load_le<uint64_t>(bytes_, offset + Digest::kSize + 8) : 0};
 }
 
 uint64_t LayerIndex::stored_bytes() const {

@@ -23,14 +23,29 @@ using oci::Xattr;
 
 /// Chunks are cut per file at multiples of this file offset; the last one of a run of data is shorter.
 inline constexpr uint32_t kChunkBytes = 1024 * 1024;
-/// A pack is closed before it grows beyond this.
+/// The unit of verification below a chunk: each run of so many bytes of a longer chunk has a digest of its own.
+inline constexpr uint32_t kBlockBytes = 64 * 1024;
+/// Extents and plain offsets are multiples of this, so that every extent can be mapped by pages.
+inline constexpr uint32_t kPageBytes = 4096;
+/// A pack is closed before it grows beyond this, or its plain space beyond that.
 inline constexpr uint64_t kPackBytes = 64 * 1024 * 1024;
+inline constexpr uint64_t kPackPlainBytes = uint64_t{1} << 30;
 /// Decoding refuses larger indexes (about ten million files).
 inline constexpr uint64_t kMaxIndexBytes = uint64_t{2} << 30;
 
 enum class ChunkEncoding : uint8_t { raw = 0, zstd = 1 };
 
-/// A run of file content: all of one chunk. What no extent covers is a hole and reads as zeros.
+inline constexpr uint64_t round_up_to_page(uint64_t value) {
+  return (value + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
+
+/// Blocks of a chunk (or other run of plain bytes) of this length, 0 for none.
+inline constexpr uint32_t blocks_of(uint64_t length) {
+  return static_cast<uint32_t>((length + kBlockBytes - 1) / kBlockBytes);
+}
+
+/// A run of file content: all of one chunk. What no extent covers is a hole and reads as zeros. Offsets are multiples
+/// of kPageBytes, and lengths too but where the file ends (not in version 1).
 struct Extent {
   uint64_t offset = 0;  // in the file
   uint32_t length = 0;  // bytes, 1..kChunkBytes, never across a multiple of kChunkBytes
@@ -46,13 +61,17 @@ struct ChunkInfo {
 struct ChunkLocation {
   uint32_t pack = 0;  // number in the layer's pack table
   uint64_t offset = 0;
+  uint64_t plain_offset = 0;   // in the pack's plain space; 0 in version 1
   uint32_t stored_length = 0;  // bytes in the pack
   ChunkEncoding encoding = ChunkEncoding::raw;
 };
 
+/// The plain space of a pack: the plain bytes of its chunks in the order of the pack, each at the next multiple of
+/// kPageBytes. A node's cache of the pack is a sparse file of just these bytes.
 struct PackInfo {
-  Digest digest;      // SHA-256 of the pack's bytes: its name in the store
-  uint64_t size = 0;  // bytes
+  Digest digest;            // SHA-256 of the pack's bytes: its name in the store
+  uint64_t size = 0;        // bytes
+  uint64_t plain_size = 0;  // of the plain space: a multiple of kPageBytes; 0 in version 1
 };
 
 /// One inode as stored. Views point into the LayerIndex.
@@ -110,6 +129,11 @@ class LayerIndex {
   uint64_t stored_bytes() const;                             // sum of the stored lengths of all chunks
   uint64_t index_bytes() const { return bytes_.size(); }
 
+  uint32_t version() const { return version_; }
+  /// Whether every extent can be mapped by pages and blocks have digests. Layers of version 1 have neither: only an
+  /// unpacking mount can show them.
+  bool is_page_mapped() const { return version_ >= 2; }
+
   InodeView inode(uint32_t number) const;
   /// Entry `i` of a directory, i < inode.count. Sorted by name.
   EntryView entry(const InodeView& directory, uint32_t i) const;
@@ -122,22 +146,31 @@ class LayerIndex {
   XattrView xattr(const InodeView& inode, uint32_t i) const;
 
   ChunkInfo chunk(uint32_t number) const;
+  /// Blocks of kBlockBytes (the last one may be shorter) that a chunk is made of, at least 1. In version 1 a chunk is
+  /// its only block, however long.
+  uint32_t block_count(uint32_t chunk) const;
+  /// SHA-256 of the plain bytes of block `i` of a chunk, i < block_count(chunk). Of a chunk's only block: the chunk's.
+  Digest block(uint32_t chunk, uint32_t i) const;
   ChunkLocation location(uint32_t chunk) const;
   PackInfo pack(uint32_t number) const;
 
  private:
   LayerIndex() = default;
   Result<> read_layout();
+  Result<> read_header();
+  Result<> read_places(uint64_t tree_bytes);
   std::string_view text(uint64_t offset, uint64_t length) const;
   friend class IndexValidator;
 
   std::string bytes_;
   Digest digest_;
+  uint32_t version_ = 0;
   uint32_t inode_count_ = 0;
   uint32_t entry_count_ = 0;
   uint32_t extent_count_ = 0;
   uint32_t xattr_count_ = 0;
   uint32_t chunk_count_ = 0;
+  uint32_t block_count_ = 0;
   uint32_t pack_count_ = 0;
   uint64_t content_bytes_ = 0;
   // Offsets of the sections in bytes_.
@@ -145,6 +178,7 @@ class LayerIndex {
   uint64_t extents_ = 0;
   uint64_t xattrs_ = 0;
   uint64_t chunks_ = 0;
+  uint64_t blocks_ = 0;
   uint64_t strings_ = 0;
   uint64_t strings_bytes_ = 0;
   uint64_t packs_ = 0;

@@ -31,17 +31,17 @@ class LayerWriter {
 
   FileTree& tree() { return tree_; }
 
-  /// Reads content piece by piece and cuts it at the multiples of kChunkBytes; `read(offset, to, size)` gives bytes of
-  /// the file from `offset` on, which only grows, and 0 at an early end (an error here: corrupt, "became shorter").
+  /// The content of a file of `size` bytes: its stored runs (ascending, no overlap; holes between them) are widened to
+  /// whole pages and cut at the multiples of kChunkBytes. `read(offset, to, size)` gives bytes of the stored runs from
+  /// `offset` on, which only grows, and 0 at an early end (an error here: corrupt, "became shorter").
   using ReadContent = std::function<Result<size_t>(uint64_t offset, char* to, size_t size)>;
-  Result<StoredContent> store_content(std::span<const oci::DataSegment> segments, const ReadContent& read);
+  Result<StoredContent> store_content(std::span<const oci::DataSegment> segments, uint64_t size,
+                                      const ReadContent& read);
 
   /// Writes packs, then the index. Whether an equal layer was there before makes no difference.
   Result<LayerSummary> finish();
 
  private:
-  Result<std::string> read_piece(uint64_t offset, size_t length, const ReadContent& read) const;
-
   std::shared_ptr<blob::ObjectStore> store_;
   StoreScope scope_;
   BuildOptions options_;

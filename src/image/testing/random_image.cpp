@@ -1,6 +1,9 @@
 #include "image/testing/random_image.hpp"
 
+#include "image/layer_index.hpp"
+
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace hearth::image::testing {
@@ -93,6 +96,41 @@ std::string RandomImage::random_content() {
   return bytes;
 }
 
+/// Some runs of stored bytes, at any byte, with holes between them: whole pages are left when it is a layer.
+void RandomImage::make_sparse(NodeSpec& node, TarFields& fields) {
+  const uint64_t size = below(3'000'000);
+  node.content.assign(size, '\0');
+  std::set<uint64_t> stored_pages;
+  std::string stored;
+  std::string map;
+  uint32_t pieces = 0;
+  for (uint64_t at = below(20'000); at < size; at += below(below(4) == 0 ? 500'000 : 9'000)) {
+    const uint64_t length = std::min<uint64_t>(1 + below(below(6) == 0 ? 300'000 : 6'000), size - at);
+    for (uint64_t i = at; i < at + length; ++i) node.content[i] = static_cast<char>(random_());
+    for (uint64_t page = at / kPageBytes; page <= (at + length - 1) / kPageBytes; ++page) stored_pages.insert(page);
+    stored.append(node.content, at, length);
+    map += std::to_string(at) + "\n" + std::to_string(length) + "\n";
+    ++pieces;
+    at += length;
+  }
+  for (uint64_t page = 0; page * kPageBytes < size; ++page) {
+    if (stored_pages.contains(page)) continue;
+    const uint64_t offset = page * kPageBytes;
+    const uint64_t length = std::min<uint64_t>(kPageBytes, size - offset);
+    if (!node.holes.empty() && node.holes.back().offset + node.holes.back().length == offset) {
+      node.holes.back().length += length;
+    } else {
+      node.holes.push_back({offset, length});
+    }
+  }
+  map = std::to_string(pieces) + "\n" + map;
+  map.resize((map.size() + 511) / 512 * 512, '\0');
+  fields.data = map + stored;
+  fields.pax.emplace_back("GNU.sparse.major", "1");
+  fields.pax.emplace_back("GNU.sparse.minor", "0");
+  fields.pax.emplace_back("GNU.sparse.realsize", std::to_string(size));
+}
+
 TarFields RandomImage::fields_of(const std::string& path, const NodeSpec& node) const {
   TarFields fields{.name = path.substr(0, 100),
                    .mode = node.mode,
@@ -183,7 +221,9 @@ void RandomImage::add_something(std::vector<TarFields>& entries) {
   } else {
     node.content = random_content();
   }
-  entries.push_back(fields_of(path, node));
+  TarFields fields = fields_of(path, node);
+  if (kind == 6) make_sparse(node, fields);
+  entries.push_back(std::move(fields));
   const auto old = paths_.find(path);
   const bool merges =
       old != paths_.end() && node.type == oci::FileType::directory && nodes_.at(old->second).spec.type == node.type;

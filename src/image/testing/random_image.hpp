@@ -32,6 +32,7 @@ class RandomImage {
   std::string random_name();
   NodeSpec random_attributes();
   std::string random_content();
+  void make_sparse(NodeSpec& node, TarFields& fields);
   TarFields fields_of(const std::string& path, const NodeSpec& node) const;
   void put(const std::string& path, NodeSpec node);
   void erase_tree(const std::string& path);
