@@ -30,7 +30,8 @@ class Connection {
   explicit Connection(SeqpacketSocket socket) : socket_(std::move(socket)) {}
 
   int fd() const { return socket_.fd(); }
-  Result<SeqpacketMessage> receive() { return socket_.receive(); }
+  /// Only when the socket is readable.
+  Result<> receive(SeqpacketMessage& message) { return socket_.receive_into(message); }
 
   /// Sent now or when the client reads again; `fd` is sent along.
   void reply(const Reply& reply, UniqueFd fd = {});
@@ -40,10 +41,16 @@ class Connection {
 
   /// Sends what it can; error when the client is gone.
   Result<> flush(const ExitHistory& history);
+  /// Sends this if it can be sent now, else blocked() is true and nothing is kept. Only when flush() left nothing
+  /// behind.
+  Result<> push(const Reply& reply) { return try_send(encode(reply), {}); }
   /// Takes what has arrived unread: closing over it would lose the replies already sent.
   void discard_requests();
-  /// The client has not read its replies: take no more requests from it, wait until it can be written to.
+  /// The client has not read what was sent: wait until it can be written to.
   bool blocked() const { return blocked_; }
+  /// It has replies to come: take no more requests from it. Who is only slow to take what is pushed is still listened
+  /// to, or the two would wait for each other.
+  bool owes_replies() const { return !outgoing_.empty(); }
 
  private:
   struct Outgoing {

@@ -3,113 +3,140 @@
 #include "base/log.hpp"
 #include "holder/children.hpp"
 #include "holder/connection.hpp"
+#include "holder/descriptor_budget.hpp"
+#include "holder/event_relay.hpp"
+#include "holder/kept_descriptors.hpp"
+#include "holder/signal_fd.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <csignal>
-#include <map>
 #include <memory>
+#include <unordered_map>
 
 namespace hearth::holder {
 
 namespace {
 
-constexpr size_t kConnectionsMax = 512;
-constexpr size_t kKeptMax = 16 * 1024;        // descriptors
-constexpr size_t kNamesBytesMax = 96 * 1024;  // of one page of `list`
-constexpr rlim_t kFilesWanted = 20 * 1024;    // kept descriptors, connections, and those in flight
-
-enum class Serving { yes, no };
-
-/// The signals the loop waits for, blocked meanwhile; restored when destroyed.
-class SignalFd {
- public:
-  SignalFd() {
-    sigset_t wanted;
-    sigemptyset(&wanted);
-    for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&wanted, signal);
-    ::sigprocmask(SIG_BLOCK, &wanted, &before_);
-    fd_ = UniqueFd(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
-  }
-  ~SignalFd() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  SignalFd(const SignalFd&) = delete;
-  SignalFd& operator=(const SignalFd&) = delete;
-
-  int fd() const { return fd_.get(); }
-  /// Takes what is pending; `no` when told to stop. Deaths are found by reaping, since signals of one kind merge.
-  Serving take() {
-    Serving serving = Serving::yes;
-    signalfd_siginfo info{};
-    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
-      if (info.ssi_signo != SIGCHLD) serving = Serving::no;
-    }
-    return serving;
-  }
-
- private:
-  sigset_t before_{};
-  UniqueFd fd_;
-};
-
 class Server {
  public:
-  explicit Server(SeqpacketListener listener) : listener_(std::move(listener)) {}
+  Server(SeqpacketListener listener, uint64_t descriptor_limit)
+      : listener_(std::move(listener)),
+        descriptor_limit_(descriptor_limit),
+        kept_(descriptor_budget(descriptor_limit).kept) {}
 
   Result<> run();
 
  private:
+  struct Client {
+    explicit Client(SeqpacketSocket socket) : connection(std::move(socket)) {}
+    Connection connection;
+    uint32_t awaited = EPOLLIN;  // what epoll was told to look for
+  };
+
+  Result<> watch(int fd, uint32_t events, int operation = EPOLL_CTL_ADD) const;
+  /// Handles what is ready.
+  Serving turn(std::span<const epoll_event> ready);
+  int timeout_ms() const;
   void reap();
   void accept();
-  /// False when the connection is to be closed.
-  bool serve(Connection& connection, short events);
-  void answer(Connection& connection, SeqpacketMessage message);
+  void serve(int fd, uint32_t events);
+  /// Sends what waits to be sent and awaits what is to come next.
+  void settle(int fd);
+  void close(int fd);
 
+  void take_events();
+  void tell_listener();
+  void await_events();
+  /// Descriptors that may still be opened for waiting reads.
+  size_t room() const;
+
+  void answer(Connection& connection, SeqpacketMessage& message);
   Result<Done> act(const Put& put, std::vector<UniqueFd>& fds);
-  Result<UniqueFd> act(const Get& get) const;
-  Names act(const List& list) const;
+  Result<Relayed> act(const Relay& relay, std::vector<UniqueFd>& fds);
+  Result<Done> act(const Track& track, std::vector<UniqueFd>& fds);
+  void listen(Connection& connection, uint32_t id);
+  Counted counts() const;
 
   SeqpacketListener listener_;
   SignalFd signals_;
-  std::map<std::string, UniqueFd, std::less<>> kept_;
-  std::vector<std::unique_ptr<Connection>> connections_;
+  UniqueFd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
+  uint64_t descriptor_limit_;
+  KeptDescriptors kept_;
+  std::unordered_map<int, std::unique_ptr<Client>> clients_;  // by descriptor
   ExitHistory history_;
+  EventRelay relay_;
+  int event_listener_ = -1;  // descriptor of its connection
+  uint32_t event_listener_id_ = 0;
+  int awaited_group_ = -1;  // what epoll looks at
+  bool group_paused_ = false;
+  SeqpacketMessage message_;  // its memory is used again
 };
 
+Result<> Server::watch(int fd, uint32_t events, int operation) const {
+  epoll_event event{.events = events, .data = {.fd = fd}};
+  if (::epoll_ctl(epoll_.get(), operation, fd, &event) == 0) return {};
+  return fail_errno("holder: epoll", errno);
+}
+
 Result<> Server::run() {
+  TRY_VOID(watch(listener_.fd(), EPOLLIN));
+  TRY_VOID(watch(signals_.fd(), EPOLLIN));
+  reap();  // orphans may have come before the signal was blocked
   for (;;) {
-    reap();  // also before the first wait: orphans may have come before the signal was blocked
-    std::erase_if(connections_, [this](const auto& connection) { return !connection->flush(history_); });
-    std::vector<pollfd> waiting = {{listener_.fd(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
-    for (const auto& connection : connections_) {
-      const short events = connection->blocked() ? POLLOUT : POLLIN;
-      waiting.push_back({connection->fd(), events, 0});
-    }
-    if (::poll(waiting.data(), waiting.size(), -1) < 0) {
-      if (errno == EINTR) continue;
-      return fail_errno("holder: poll", errno);
-    }
-    if (waiting[1].revents != 0 && signals_.take() == Serving::no) return {};
-    for (size_t i = connections_.size(); i-- > 0;) {
-      if (!serve(*connections_[i], waiting[i + 2].revents)) {
-        connections_.erase(connections_.begin() + static_cast<std::ptrdiff_t>(i));
-      }
-    }
-    if (waiting[0].revents != 0) accept();
+    std::array<epoll_event, 64> ready;
+    const int count = ::epoll_wait(epoll_.get(), ready.data(), ready.size(), timeout_ms());
+    if (count < 0 && errno != EINTR) return fail_errno("holder: wait", errno);
+    if (turn(std::span(ready).first(static_cast<size_t>(std::max(count, 0)))) == Serving::no) return {};
   }
 }
 
-void Server::reap() {
-  for (const Exit& exit : reap_children()) {
-    const Exit& numbered = history_.add(exit);
-    for (const auto& connection : connections_) connection->on_exit(numbered);
+Serving Server::turn(std::span<const epoll_event> ready) {
+  bool callers = false;
+  for (const epoll_event& event : ready) {
+    const int fd = event.data.fd;
+    if (fd == relay_.group_fd()) {
+      take_events();
+    } else if (fd == signals_.fd()) {
+      if (signals_.take() == Serving::no) return Serving::no;
+      reap();
+    } else if (fd == listener_.fd()) {
+      callers = true;  // last: a new connection may get the number of one that ended in this turn
+    } else {
+      serve(fd, event.events);
+    }
   }
+  if (callers) accept();
+  if (relay_.group_fd() >= 0) {
+    relay_.expire(mono_now());
+    tell_listener();
+    await_events();
+  }
+  return Serving::yes;
+}
+
+int Server::timeout_ms() const {
+  const auto at = relay_.expires_at();
+  if (!at) return -1;
+  const auto left = std::chrono::ceil<milliseconds>(*at - mono_now()).count();
+  return static_cast<int>(std::clamp<int64_t>(left, 0, 60'000));
+}
+
+void Server::reap() {
+  const std::vector<Exit> exits = reap_children();
+  if (exits.empty()) return;
+  std::vector<int> fds;
+  for (const auto& [fd, client] : clients_) fds.push_back(fd);
+  for (const Exit& exit : exits) {
+    const Exit& numbered = history_.add(exit);
+    for (const auto& [fd, client] : clients_) client->connection.on_exit(numbered);
+  }
+  for (const int fd : fds) settle(fd);
 }
 
 void Server::accept() {
@@ -120,33 +147,94 @@ void Server::accept() {
   }
   const auto peer = socket->peer();
   const bool allowed = peer && (peer->uid == 0 || peer->uid == ::geteuid());
-  const bool room = connections_.size() < kConnectionsMax;
-  auto connection = std::make_unique<Connection>(std::move(*socket));
-  if (allowed && room) {
-    connections_.push_back(std::move(connection));
+  const bool room = clients_.size() < kConnectionsMax;
+  const int fd = socket->fd();
+  auto client = std::make_unique<Client>(std::move(*socket));
+  if (allowed && room && watch(fd, client->awaited)) {
+    clients_[fd] = std::move(client);
     return;
   }
   Error error{ErrorCode::denied, "the holder serves only root and its own user"};
   if (allowed) error = {ErrorCode::exhausted, "the holder has too many connections"};
-  connection->reply({0, std::move(error)});
-  (void)connection->flush(history_);
-  connection->discard_requests();
+  client->connection.reply({0, std::move(error)});
+  (void)client->connection.flush(history_);
+  client->connection.discard_requests();
 }
 
-bool Server::serve(Connection& connection, short events) {
-  if ((events & POLLIN) == 0) return (events & (POLLHUP | POLLERR)) == 0;
-  auto message = connection.receive();
-  if (message) {
-    answer(connection, std::move(*message));
-  } else if (message.error().code == ErrorCode::corrupt) {  // longer than a message may be
-    connection.reply({0, message.error()});
-  } else {
-    return false;
+void Server::serve(int fd, uint32_t events) {
+  const auto found = clients_.find(fd);
+  if (found == clients_.end()) return;
+  Connection& connection = found->second->connection;
+  if ((events & EPOLLIN) != 0) {
+    const auto received = connection.receive(message_);
+    if (received) {
+      answer(connection, message_);
+    } else if (received.error().code == ErrorCode::corrupt) {  // longer than a message may be
+      connection.reply({0, received.error()});
+    } else {
+      return close(fd);
+    }
+  } else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+    return close(fd);
   }
-  return true;
+  settle(fd);
 }
 
-void Server::answer(Connection& connection, SeqpacketMessage message) {
+void Server::settle(int fd) {
+  Client& client = *clients_.at(fd);
+  if (!client.connection.flush(history_)) return close(fd);
+  const uint32_t wanted =
+      (client.connection.owes_replies() ? 0U : EPOLLIN) | (client.connection.blocked() ? EPOLLOUT : 0U);
+  if (wanted != client.awaited && watch(fd, wanted, EPOLL_CTL_MOD)) client.awaited = wanted;
+}
+
+void Server::close(int fd) {
+  clients_.erase(fd);  // epoll forgets it with its last descriptor
+  if (fd != event_listener_) return;
+  event_listener_ = -1;
+  relay_.on_no_listener();
+}
+
+void Server::take_events() {
+  if (const size_t most = room(); most > 0) relay_.take(most, mono_now());
+}
+
+/// Stops reading when no descriptor is left for another waiting read: the rest waits in the kernel.
+void Server::await_events() {
+  const bool pause = room() == 0;
+  if (awaited_group_ >= 0 && pause == group_paused_) return;
+  const int operation = awaited_group_ < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+  if (auto watched = watch(relay_.group_fd(), pause ? 0 : EPOLLIN, operation); !watched) {
+    log_error("cannot wait for reads", {{"error", watched.error().message}});
+    return;
+  }
+  awaited_group_ = relay_.group_fd();
+  group_paused_ = pause;
+}
+
+size_t Server::room() const {
+  const uint64_t used = kept_.size() + clients_.size() + relay_.descriptors() + kSpareDescriptors;
+  const uint64_t left = used < descriptor_limit_ ? descriptor_limit_ - used : 0;
+  const uint64_t always = kEventsAlways - std::min(kEventsAlways, uint64_t{relay_.waiting()});
+  return static_cast<size_t>(std::max(left, always));
+}
+
+void Server::tell_listener() {
+  if (event_listener_ < 0) return;
+  Client& listener = *clients_.at(event_listener_);
+  while (!listener.connection.blocked()) {
+    Events events{relay_.take_untold(kEventsPerMessage)};
+    if (events.events.empty()) return;
+    const Reply reply{event_listener_id_, std::move(events)};
+    if (!listener.connection.push(reply)) return close(event_listener_);
+    if (listener.connection.blocked()) {
+      relay_.put_back(std::get<Events>(reply.body).events);
+      return settle(event_listener_);
+    }
+  }
+}
+
+void Server::answer(Connection& connection, SeqpacketMessage& message) {
   auto request = decode_request(message.bytes);
   if (!request) return connection.reply({id_of(message.bytes), request.error()});
   const uint32_t id = request->id;
@@ -157,16 +245,22 @@ void Server::answer(Connection& connection, SeqpacketMessage message) {
       connection.reply({id, std::move(result).error()});
     }
   };
-  if (const auto* put = std::get_if<Put>(&request->verb)) {
-    reply(act(*put, message.fds));
-  } else if (const auto* get = std::get_if<Get>(&request->verb)) {
-    auto fd = act(*get);
+  const auto reply_fd = [&connection, id](Result<UniqueFd> fd) {
     if (!fd) return connection.reply({id, fd.error()});
     connection.reply({id, Done{}}, std::move(*fd));
+  };
+  if (const auto* answers = std::get_if<Answers>(&request->verb)) {
+    // Only who listens now knows what they are about.
+    if (connection.fd() == event_listener_) relay_.answer(answers->answers);
+  } else if (const auto* put = std::get_if<Put>(&request->verb)) {
+    reply(act(*put, message.fds));
+  } else if (const auto* get = std::get_if<Get>(&request->verb)) {
+    reply_fd(kept_.get(get->name));
   } else if (const auto* list = std::get_if<List>(&request->verb)) {
-    connection.reply({id, act(*list)});
+    connection.reply({id, kept_.list(*list)});
   } else if (const auto* drop = std::get_if<Drop>(&request->verb)) {
-    kept_.erase(drop->name);
+    relay_.untrack(drop->name);
+    kept_.drop(drop->name);
     connection.reply({id, Done{}});
   } else if (const auto* spawn = std::get_if<Spawn>(&request->verb)) {
     auto child = start_child(*spawn, message.fds);
@@ -175,66 +269,80 @@ void Server::answer(Connection& connection, SeqpacketMessage message) {
   } else if (const auto* exited = std::get_if<Exited>(&request->verb)) {
     if (exited->follow == Follow::yes) return connection.follow(id, exited->after);
     connection.reply({id, Exits{history_.after(exited->after)}});
-  } else {
-    connection.reply({id, Error{ErrorCode::invalid_argument, "this holder relays no events"}});
+  } else if (const auto* relay = std::get_if<Relay>(&request->verb)) {
+    reply(act(*relay, message.fds));
+  } else if (const auto* track = std::get_if<Track>(&request->verb)) {
+    reply(act(*track, message.fds));
+  } else if (const auto* untrack = std::get_if<Untrack>(&request->verb)) {
+    relay_.untrack(untrack->name);
+    connection.reply({id, Done{}});
+  } else if (std::holds_alternative<Listen>(request->verb)) {
+    listen(connection, id);
+  } else if (const auto* event = std::get_if<EventFd>(&request->verb)) {
+    reply_fd(relay_.event_fd(event->sequence));
+  } else if (std::holds_alternative<Counts>(request->verb)) {
+    connection.reply({id, counts()});
   }
 }
 
 Result<Done> Server::act(const Put& put, std::vector<UniqueFd>& fds) {
-  if (put.name.empty() || put.name.size() > kNameMax) {
-    return fail(ErrorCode::invalid_argument, "put: a name has 1 to 255 bytes");
-  }
   if (fds.size() != 1) return fail(ErrorCode::invalid_argument, "put: exactly one descriptor comes with a name");
-  const auto held = kept_.find(put.name);
-  if (held == kept_.end() && kept_.size() >= kKeptMax) {
-    return fail(ErrorCode::exhausted, "put: the holder keeps 16384 descriptors already");
-  }
-  kept_[put.name] = std::move(fds.front());
+  TRY_VOID(kept_.check(put.name));
+  relay_.untrack(put.name);
+  TRY_VOID(kept_.put(put.name, std::move(fds.front())));
   return Done{};
 }
 
-Result<UniqueFd> Server::act(const Get& get) const {
-  const auto held = kept_.find(get.name);
-  if (held == kept_.end()) return fail(ErrorCode::not_found, "the holder keeps nothing named " + get.name);
-  UniqueFd copy(::fcntl(held->second.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy) return fail_errno("get: duplicate a descriptor", errno);
-  return copy;
+Result<Relayed> Server::act(const Relay& relay, std::vector<UniqueFd>& fds) {
+  if (fds.size() != 1) return fail(ErrorCode::invalid_argument, "relay: exactly one descriptor is the group");
+  TRY_VOID(kept_.check(relay.name));
+  UniqueFd group(::fcntl(fds.front().get(), F_DUPFD_CLOEXEC, 0));
+  if (!group) return fail_errno("relay: duplicate a descriptor", errno);
+  TRY(auto relayed, relay_.begin(relay, std::move(group)));
+  relay_.untrack(relay.name);
+  TRY_VOID(kept_.put(relay.name, std::move(fds.front())));
+  return relayed;
 }
 
-Names Server::act(const List& list) const {
-  Names page;
-  size_t bytes = 0;
-  auto at = list.after.empty() ? kept_.lower_bound(list.prefix) : kept_.upper_bound(list.after);
-  for (; at != kept_.end() && at->first.starts_with(list.prefix); ++at) {
-    bytes += at->first.size() + sizeof(uint32_t);
-    if (bytes > kNamesBytesMax) {
-      page.next = page.names.back();
-      break;
-    }
-    page.names.push_back(at->first);
+Result<Done> Server::act(const Track& track, std::vector<UniqueFd>& fds) {
+  if (fds.size() != 2)
+    return fail(ErrorCode::invalid_argument, "track: two descriptors, the data and the presence file");
+  TRY_VOID(kept_.check(track.name));
+  TRY_VOID(relay_.track(track, fds[0].get(), std::move(fds[1])));
+  TRY_VOID(kept_.put(track.name, std::move(fds[0])));
+  return Done{};
+}
+
+void Server::listen(Connection& connection, uint32_t id) {
+  if (event_listener_ >= 0) {
+    const int before = event_listener_;
+    clients_.at(before)->connection.reply(
+        {event_listener_id_, Error{ErrorCode::cancelled, "another process listens to reads now"}});
+    if (before != connection.fd()) settle(before);
   }
-  return page;
+  connection.reply({id, Done{}});
+  event_listener_ = connection.fd();
+  event_listener_id_ = id;
+  relay_.on_listener();
 }
 
-/// Root may raise the hard limit too; anybody may raise the soft one to it.
-void raise_file_limit() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  const rlim_t hard = std::max(limit.rlim_max, kFilesWanted);
-  const rlimit raised{hard, hard};
-  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+Counted Server::counts() const {
+  Counted counted = relay_.counts();
+  counted.values.emplace_back("descriptors", kept_.size() + clients_.size() + relay_.descriptors());
+  counted.values.emplace_back("descriptors_max", descriptor_limit_);
+  counted.values.emplace_back("kept", kept_.size());
+  counted.values.emplace_back("kept_max", descriptor_budget(descriptor_limit_).kept);
+  return counted;
 }
 
 }  // namespace
 
 Result<> serve(const Config& config) {
-  raise_file_limit();
+  const uint64_t limit = std::min(raise_descriptor_limit(), config.descriptors_max);
   ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // children get what was asked for, nothing we inherited
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail_errno("holder: become subreaper", errno);
   TRY(auto listener, SeqpacketListener::listen(config.socket));
-  Server server(std::move(listener));
+  Server server(std::move(listener), limit);
   log_info("serving", {{"socket", config.socket.string()}});
   TRY_VOID(server.run());
   log_info("stopping");

@@ -1,10 +1,9 @@
 #include "holder/server.hpp"
 
-#include "base/file.hpp"
 #include "base/process.hpp"
-#include "base/random_id.hpp"
 #include "holder/client.hpp"
 #include "holder/message.hpp"
+#include "holder/testing/holder_process.hpp"
 
 #include <gtest/gtest.h>
 
@@ -25,49 +24,8 @@
 namespace hearth::holder {
 namespace {
 
-Deadline soon() {
-  return Deadline::after(mono_now(), seconds(20));
-}
-
-/// Runs `body` in a forked process; its value is the exit status.
-pid_t in_child(const std::function<int()>& body) {
-  const pid_t pid = ::fork();
-  if (pid == 0) ::_exit(body());
-  return pid;
-}
-
-int exit_status(pid_t pid) {
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-/// A holder in a process of its own, as in production: it reaps whatever is below it.
-class Holder : public testing::Test {
+class Holder : public HolderProcess {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("holder-test-" + random_id(8));
-    std::filesystem::create_directory(folder_);
-    start();
-  }
-  void TearDown() override {
-    kill_holder(SIGTERM);
-    std::filesystem::remove_all(folder_);
-  }
-
-  void start() {
-    const Config config{socket()};
-    pid_ = in_child([&config] { return serve(config) ? 0 : 1; });
-    while (!SeqpacketSocket::connect(socket())) std::this_thread::sleep_for(milliseconds(1));
-  }
-  int kill_holder(int signal) {
-    if (pid_ <= 0) return 0;
-    ::kill(pid_, signal);
-    return exit_status(std::exchange(pid_, -1));
-  }
-
-  std::filesystem::path socket() const { return folder_ / "holder.sock"; }
-  std::filesystem::path path(std::string_view name) const { return folder_ / name; }
   UniqueFd file_with(std::string_view text) {
     const auto name = path(random_id(8));
     EXPECT_TRUE(write_file_atomic(name, text));
@@ -81,9 +39,6 @@ class Holder : public testing::Test {
       std::this_thread::sleep_for(milliseconds(1));
     }
   }
-
-  std::filesystem::path folder_;
-  pid_t pid_ = -1;
 };
 
 SpawnRequest shell(const std::string& script) {
@@ -323,7 +278,7 @@ TEST_F(Holder, StopsOnSigtermAndTakesItsSocketAway) {
 }
 
 TEST_F(Holder, ASecondOneOnTheSameSocketIsRefused) {
-  const Config config{socket()};
+  const Config config{.socket = socket()};
   const auto second = [&config] {
     const auto served = serve(config);
     return !served && served.error().code == ErrorCode::already_exists ? 0 : 1;
