@@ -6,6 +6,7 @@
 #include "base/random_id.hpp"
 #include "image/layer_reader.hpp"
 #include "image/store_scope.hpp"
+#include "mount/boot_id.hpp"
 #include "mount/tree_writer.hpp"
 
 #include <nlohmann/json.hpp>
@@ -48,12 +49,6 @@ struct Flight {
   LayerProgress progress;
   std::optional<Result<>> result;
 };
-
-std::string boot_id() {
-  auto text = read_file("/proc/sys/kernel/random/boot_id").value_or("");
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
 
 Result<> remove_tree(const fs::path& path) {
   std::error_code error;
