@@ -1,7 +1,13 @@
-// Any bytes as a layer index. What decode accepts can be walked completely through every accessor.
+// Any bytes as a layer index. What decode accepts can be walked completely through every accessor, and made an EROFS
+// image of.
 #include "base/digest.hpp"
 #include "base/little_endian.hpp"
+#include "base/unique_fd.hpp"
+#include "image/erofs_format.hpp"
+#include "image/erofs_image.hpp"
 #include "image/layer_index.hpp"
+
+#include <fcntl.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -71,5 +77,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string bytes(reinterpret_cast<const char*>(data), size);
   mend_checksum(bytes);
   const auto index = hearth::image::LayerIndex::decode(std::move(bytes));
-  return index && walk(*index) == SIZE_MAX ? 1 : 0;
+  if (!index) return 0;
+  static const hearth::UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  const auto image = hearth::image::write_erofs(*index, nowhere.get());  // or says why not
+  CHECK_PROMISE(!image || (*image > 0 && *image % hearth::image::erofs::kBlockBytes == 0));
+  return walk(*index) == SIZE_MAX ? 1 : 0;
 }
