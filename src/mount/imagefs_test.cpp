@@ -9,6 +9,7 @@
 #include "image/testing/tree_spec.hpp"
 #include "mount/imagefs_client.hpp"
 #include "mount/message.hpp"
+#include "mount/testing/mounted_tree.hpp"
 #include "mount/unpack_backend.hpp"
 
 #include <gmock/gmock.h>
@@ -31,8 +32,8 @@ namespace hearth::mount {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 template <class T>
 T must(Result<T> result) {
@@ -47,11 +48,11 @@ void check(int returned) {
 }
 
 /// A store with one layer of everything a layer can hold, made from a folder.
-class ImagefsTest : public testing::Test {
+class ImagefsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root: files of every owner, devices, mounts";
-    for (const char* name : {"store", "source", "at"}) fs::create_directories(folder / name);
+    for (const char* name : {"store", "source"}) fs::create_directories(folder / name);
     store = must(blob::open_store((folder / "store").string()));
     fill_source();
     layer = must(image::build_layer_from_directory(store, image::StoreScope::workspace("acme"), folder / "source",
@@ -59,7 +60,6 @@ class ImagefsTest : public testing::Test {
                 .digest;
   }
   void TearDown() override {
-    ::umount2((folder / "at").c_str(), MNT_DETACH);
     std::error_code ignored;
     fs::remove_all(folder, ignored);
   }
@@ -108,10 +108,8 @@ class ImagefsTest : public testing::Test {
 
   /// What differs between a mounted layer and the folder it was made from.
   std::string difference_from_source(const UniqueFd& mount) const {
-    check(::move_mount(mount.get(), "", AT_FDCWD, (folder / "at").c_str(), MOVE_MOUNT_F_EMPTY_PATH));
     const auto expected = must(image::testing::read_tree(folder / "source", image::testing::Holes::compare));
-    const auto actual = must(image::testing::read_tree(folder / "at", image::testing::Holes::compare));
-    return image::testing::difference(expected, actual);
+    return must(testing::difference_of_mount(expected, mount.get()));
   }
 
   fs::path folder = "/tmp/hearth-mount-" + random_id(8);
@@ -285,7 +283,6 @@ TEST_F(ImagefsServer, KilledAtAnyMomentItsSuccessorServesTheWholeLayer) {
     const auto answer = asking.get();  // the asker notices nothing but time
     ASSERT_TRUE(answer) << answer.error().message;
     EXPECT_EQ(difference_from_source(*answer), "") << "killed after " << delay_ms << " ms";
-    ::umount2((folder / "at").c_str(), MNT_DETACH);
   }
 }
 

@@ -157,11 +157,27 @@ class DiskSpecReader {
     }
     if (holes_ == Holes::compare) node.holes = holes_between(data, size);
     if (size > kMaxShownBytes) {
-      node.content = std::to_string(size) + " bytes";
+      TRY(const std::string digests, digests_of(fd.get(), data));
+      node.content = std::to_string(size) + " bytes " + digests;
       return {};
     }
     TRY(node.content, read_file(full, kMaxShownBytes));
     return {};
+  }
+
+  /// Of each chunk that a layer would cut the data into.
+  static Result<std::string> digests_of(int fd, const std::vector<oci::DataSegment>& data) {
+    std::string digests;
+    std::string bytes;
+    for (const auto& run : data) {
+      for (uint64_t at = run.offset; at < run.offset + run.length; at += bytes.size()) {
+        bytes.resize(std::min<uint64_t>(kChunkBytes - at % kChunkBytes, run.offset + run.length - at));
+        if (::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(at)) != static_cast<ssize_t>(bytes.size()))
+          return fail_errno("read a large file", errno);
+        digests += Digest::of(bytes).hex();
+      }
+    }
+    return digests;
   }
 
   std::filesystem::path root_;
