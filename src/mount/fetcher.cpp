@@ -296,6 +296,10 @@ Result<> Fetcher::fill_and_wait(FillRequest request) {
   return result.get();
 }
 
+bool Fetcher::verify_on_disk(PackFile& pack, const PackChunk& chunk) {
+  return state_->reader.verify_on_disk(pack, {.chunk = chunk});
+}
+
 bool Fetcher::has_demand() const {
   const std::lock_guard lock(state_->mutex);
   return state_->board.demand_calls() > 0;

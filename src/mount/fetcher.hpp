@@ -79,6 +79,10 @@ class Fetcher {
   void fill(FillRequest request, Done done);
   Result<> fill_and_wait(FillRequest request);
 
+  /// Verifies what the disk has of a chunk, in this thread; what is wrong is dropped and counted. Whether all of the chunk
+  /// is present now.
+  bool verify_on_disk(PackFile& pack, const PackChunk& chunk);
+
   /// Whether a reader waits: what can wait had better do so.
   bool has_demand() const;
   /// As the destructor, but calls of fill are still answered (cancelled).

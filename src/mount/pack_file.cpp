@@ -250,6 +250,7 @@ Result<> PackFile::sync() {
   {
     std::unique_lock lock(mutex_);
     present_.doubt_all();
+    revision_.fetch_add(1, std::memory_order_acq_rel);
     count_missing();
     finish_change(lock);
   }
@@ -271,6 +272,7 @@ Result<> PackFile::add_layer(std::shared_ptr<const LayerChunks> layer, uint32_t 
   }
   std::unique_lock lock(mutex_);
   TRY_VOID(chunks_.add(std::move(layer), pack));
+  revision_.fetch_add(1, std::memory_order_acq_rel);
   count_missing();
   finish_change(lock);
   return {};

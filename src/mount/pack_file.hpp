@@ -111,6 +111,9 @@ class PackFile {
   /// Bytes of registered chunks that are not present.
   uint64_t missing_bytes() const;
 
+  /// Changes when there may be new candidates or chunks: with a layer, and with doubt in the disk. Never 0.
+  uint64_t revision() const { return revision_.load(std::memory_order_acquire); }
+
   /// Called each time complete() becomes true, in the thread that stored last: keep it short. Replaces an earlier one.
   void on_complete(std::function<void()> call);
 
@@ -145,6 +148,7 @@ class PackFile {
   uint64_t missing_pages_ = 0;  // of chunks_
   std::function<void()> on_complete_;
   std::weak_ptr<PackFile> next_;
+  std::atomic<uint64_t> revision_{1};
   std::atomic<bool> complete_{false};
   std::atomic<bool> unsynced_{false};
 };
