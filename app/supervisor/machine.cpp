@@ -7,6 +7,7 @@
 #include "catalog/catalog.hpp"
 #include "client/endpoint.hpp"
 #include "holder/client.hpp"
+#include "supervisor/group_copy.hpp"
 #include "supervisor/invoking_user.hpp"
 #include "supervisor/listen_address.hpp"
 #include "supervisor/run_state.hpp"
@@ -185,7 +186,15 @@ Result<> run_machine(const MachineOptions& options, const MachineEvents& events)
                                     .redis_program = find_program("redis-server").value_or("redis-server"),
                                     .url = listener.url,
                                     .listener = listener.fd.get()});
-  supervised.on_role_ready = [&layout, &listener](const std::string& role) {
+  GroupCopy group(layout.socket("holder"));  // closed last: until then no reader is let through to a hole
+  for (Role& role : supervised.roles) {
+    if (role.name == "holder") role.prepare = [&group](LaunchOptions& holder) { group.add_to(holder); };
+  }
+  supervised.on_tick = [&group] {
+    if (group.fd() < 0) group.refresh();
+  };
+  supervised.on_role_ready = [&layout, &listener, &group](const std::string& role) {
+    if (role == "holder" || role == "imagefs") group.refresh();
     if (role != "holder") return;
     // A copy outlives a killed supervisor: then no connection is refused until the next one comes.
     auto put = holder::Client(layout.socket("holder")).put(kListenerName, listener.fd.get());

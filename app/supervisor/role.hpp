@@ -14,9 +14,10 @@ namespace hearth::supervisor {
 struct Role {
   std::string name;  // "router node imagefs holder redis": what status prints and log files are called
   LaunchOptions launch;
-  std::function<bool()> ready;       // answers within a second; called while starting
-  Duration stop_time = seconds(10);  // between SIGTERM and SIGKILL
-  std::vector<UniqueFd> folders;     // what launch.fds refer to
+  std::function<void(LaunchOptions&)> prepare;  // when there is one: adds to a copy of `launch` before each start
+  std::function<bool()> ready;                  // answers within a second; called while starting
+  Duration stop_time = seconds(10);             // between SIGTERM and SIGKILL
+  std::vector<UniqueFd> folders;                // what launch.fds refer to
 };
 
 inline constexpr int kRouterListenerFd = 3;  // where a router of ours finds the public listener

@@ -105,7 +105,9 @@ Result<> Supervisor::start_due(Slot& slot, MonoTime now) {
   std::error_code no_log;
   const uintmax_t log_size = std::filesystem::file_size(slot.role.launch.log, no_log);
   slot.log_start = no_log ? 0 : log_size;
-  auto process = launch(slot.role.launch);
+  LaunchOptions prepared = slot.role.launch;
+  if (slot.role.prepare) slot.role.prepare(prepared);
+  auto process = launch(prepared);
   if (!process) {
     if (!slot.ever_ready) return Unexpected(process.error());
     log_error("cannot start", {{"role", slot.role.name}, {"error", process.error().message}});
@@ -202,6 +204,7 @@ void Supervisor::reap() {
 void Supervisor::rotate_logs(MonoTime now) {
   if (now < rotate_at_) return;
   rotate_at_ = now + kRotateEvery;
+  if (options_.on_tick) options_.on_tick();
   std::vector<std::filesystem::path> logs = {options_.layout.log("supervisor")};
   for (const Slot& slot : slots_) logs.push_back(slot.role.launch.log);
   for (const std::filesystem::path& log : logs) {

@@ -28,6 +28,8 @@ struct SupervisorOptions {
   /// Called once, when all roles are.
   std::function<void()> on_ready;
   std::function<void(const std::string& text)> on_progress;
+  /// Called every ten seconds.
+  std::function<void()> on_tick;
 };
 
 /// Single-threaded: signals, control socket and processes in one poll loop. Is the subreaper of all roles, so that

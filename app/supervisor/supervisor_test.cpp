@@ -113,6 +113,21 @@ TEST_F(SupervisorTest, AKilledRoleComesBackAndTheOthersStay) {
   EXPECT_EQ(stop(), 0);
 }
 
+TEST_F(SupervisorTest, EachStartIsPreparedAnew) {
+  start([this] {
+    std::vector<Role> list;
+    const std::string flag = (folder_ / "one").string();
+    list.push_back(script_role("one", "echo $0 >> " + (folder_ / "order").string() + "; touch " + flag + "; sleep 600",
+                               [flag] { return std::filesystem::exists(flag); }));
+    list[0].prepare = [count = 0](LaunchOptions& launch) mutable { launch.args.push_back(std::to_string(++count)); };
+    return list;
+  });
+  const RunState before = ready_state();
+  ::kill(pid_of(before, "one"), SIGKILL);
+  while (order() != "1\n2\n") std::this_thread::sleep_for(milliseconds(2));
+  EXPECT_EQ(stop(), 0);
+}
+
 TEST_F(SupervisorTest, TheNextAdoptsWhatAKilledOneLeft) {
   const auto pair = [this] { return roles({"one", "two"}); };
   start(pair);

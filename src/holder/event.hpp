@@ -49,11 +49,17 @@ struct TrackedFile {
   Observe observe = Observe::no;
 };
 
+/// What the group that imagefs makes is called, here and wherever it is looked for.
+inline constexpr const char* kImagesGroup = "imagefs/group";
+
+/// Longer than imagefs tries to fetch: it should be the one to give up.
+inline constexpr milliseconds kReadTimeout = seconds(90);
+
 /// How events are relayed.
 struct RelayOptions {
-  std::string name;                    // the holder keeps the group under it, as `put` does
-  Child predecessor;                   // who read events of this group last; pid 0 or less: the group is new
-  milliseconds timeout = seconds(90);  // what nobody answers that long is answered with EIO
+  std::string name = kImagesGroup;      // the holder keeps the group under it, as `put` does
+  Child predecessor;                    // who read events of this group last; pid 0 or less: the group is new
+  milliseconds timeout = kReadTimeout;  // what nobody answers that long is answered with EIO
 };
 
 }  // namespace hearth::holder

@@ -48,7 +48,7 @@ Result<Relayed> EventRelay::begin(const Relay& relay, UniqueFd group) {
     }
     relayed.denied = adopted.deny_stale();
   }
-  log_info("relaying reads", {{"predecessor", relay.predecessor.pid}, {"stale", relayed.denied}});
+  log_info("relaying reads", {{"predecessor", std::max(relay.predecessor.pid, 0)}, {"stale", relayed.denied}});
   counts_.stale += relayed.denied;
   timeout_ = milliseconds(relay.timeout_ms);
   group_ = std::move(adopted);

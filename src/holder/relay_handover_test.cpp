@@ -97,7 +97,7 @@ TEST_F(EventRelayTest, GivingTheSameGroupAgainDeniesNothing) {
   auto named = options();
   named.predecessor = {::getpid(), process_start_time(::getpid()).value() + 1};
   EXPECT_EQ(client_->relay(group_.get(), named).value(), 0u);
-  EXPECT_EQ(client_->relay(client_->get(kGroupName).value().get(), options()).value(), 0u);
+  EXPECT_EQ(client_->relay(client_->get(kImagesGroup).value().get(), options()).value(), 0u);
   EXPECT_TRUE(waits(reader));
   const UniqueFd other = fanotify::open_group().value();
   EXPECT_EQ(client_->relay(other.get(), options()).error().code, ErrorCode::already_exists);

@@ -30,6 +30,8 @@ class Server {
         descriptor_limit_(descriptor_limit),
         kept_(descriptor_budget(descriptor_limit).kept) {}
 
+  /// As if a client had asked for it.
+  Result<Relayed> relay(const Relay& relay, std::vector<UniqueFd>& fds);
   Result<> run();
 
  private:
@@ -58,7 +60,6 @@ class Server {
 
   void answer(Connection& connection, SeqpacketMessage& message);
   Result<Done> act(const Put& put, std::vector<UniqueFd>& fds);
-  Result<Relayed> act(const Relay& relay, std::vector<UniqueFd>& fds);
   Result<Done> act(const Track& track, std::vector<UniqueFd>& fds);
   void listen(Connection& connection, uint32_t id);
   Counted counts() const;
@@ -270,7 +271,7 @@ void Server::answer(Connection& connection, SeqpacketMessage& message) {
     if (exited->follow == Follow::yes) return connection.follow(id, exited->after);
     connection.reply({id, Exits{history_.after(exited->after)}});
   } else if (const auto* relay = std::get_if<Relay>(&request->verb)) {
-    reply(act(*relay, message.fds));
+    reply(this->relay(*relay, message.fds));
   } else if (const auto* track = std::get_if<Track>(&request->verb)) {
     reply(act(*track, message.fds));
   } else if (const auto* untrack = std::get_if<Untrack>(&request->verb)) {
@@ -293,12 +294,12 @@ Result<Done> Server::act(const Put& put, std::vector<UniqueFd>& fds) {
   return Done{};
 }
 
-Result<Relayed> Server::act(const Relay& relay, std::vector<UniqueFd>& fds) {
+Result<Relayed> Server::relay(const Relay& relay, std::vector<UniqueFd>& fds) {
   if (fds.size() != 1) return fail(ErrorCode::invalid_argument, "relay: exactly one descriptor is the group");
   TRY_VOID(kept_.check(relay.name));
-  UniqueFd group(::fcntl(fds.front().get(), F_DUPFD_CLOEXEC, 0));
-  if (!group) return fail_errno("relay: duplicate a descriptor", errno);
-  TRY(auto relayed, relay_.begin(relay, std::move(group)));
+  UniqueFd copy(::fcntl(fds.front().get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail_errno("relay: duplicate the group's descriptor", errno);
+  TRY(auto relayed, relay_.begin(relay, std::move(copy)));
   relay_.untrack(relay.name);
   TRY_VOID(kept_.put(relay.name, std::move(fds.front())));
   return relayed;
@@ -343,6 +344,14 @@ Result<> serve(const Config& config) {
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail_errno("holder: become subreaper", errno);
   TRY(auto listener, SeqpacketListener::listen(config.socket));
   Server server(std::move(listener), limit);
+  if (config.group_fd >= 0) {
+    // Before anybody is answered: who asks for the group finds it.
+    const Relay relay{kImagesGroup, config.predecessor, static_cast<uint32_t>(kReadTimeout.count())};
+    std::vector<UniqueFd> group;
+    group.emplace_back(::fcntl(config.group_fd, F_DUPFD_CLOEXEC, 0));
+    auto relayed = server.relay(relay, group);
+    if (!relayed) log_error("cannot go on relaying reads; they wait", {{"error", relayed.error().message}});
+  }
   log_info("serving", {{"socket", config.socket.string()}});
   TRY_VOID(server.run());
   log_info("stopping");

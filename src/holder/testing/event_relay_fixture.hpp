@@ -15,7 +15,6 @@
 
 namespace hearth::holder {
 
-inline const std::string kGroupName = "imagefs/group";
 inline constexpr uint64_t kFileBytes = 64 * kPage + 100;
 
 /// A holder, a group, and one marked file that nobody has filled yet.
@@ -37,9 +36,7 @@ class EventRelayTest : public HolderProcess {
     readers_.clear();
   }
 
-  RelayOptions options(milliseconds timeout = seconds(60)) const {
-    return {.name = kGroupName, .predecessor = {}, .timeout = timeout};
-  }
+  RelayOptions options(milliseconds timeout = seconds(60)) const { return {.predecessor = {}, .timeout = timeout}; }
   /// A holder that relays and tracks.
   void relay(milliseconds timeout = seconds(60)) {
     ASSERT_EQ(client_->relay(group_.get(), options(timeout)).value(), 0u);

@@ -50,8 +50,8 @@ class HolderProcess : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void start() {
-    const Config config{.socket = socket(), .descriptors_max = descriptors_max_};
+  void start() { start({.socket = socket(), .descriptors_max = descriptors_max_}); }
+  void start(const Config& config) {
     pid_ = in_child([&config] { return serve(config) ? 0 : 1; });
     while (!SeqpacketSocket::connect(socket())) std::this_thread::sleep_for(milliseconds(1));
   }

@@ -1,0 +1,33 @@
+// The supervisor's copy of the group in which reads of images wait. As long as one is open nobody reads a hole as
+// zeros, and the next holder is started with it, so that it never answers before it has it.
+#pragma once
+
+#include "base/unique_fd.hpp"
+#include "holder/client.hpp"
+#include "supervisor/launch.hpp"
+
+#include <filesystem>
+
+namespace hearth::supervisor {
+
+class GroupCopy {
+ public:
+  explicit GroupCopy(const std::filesystem::path& holder_socket) : client_(holder_socket) {}
+
+  /// Takes a copy from the holder when it relays a group and we have none; also for a supervisor that was started anew.
+  /// Cheap: to be called whenever there may be one.
+  void refresh();
+
+  /// What a holder is started with: the group, and who read it before.
+  void add_to(LaunchOptions& holder) const;
+
+  /// -1 while there is none.
+  int fd() const { return group_.get(); }
+
+ private:
+  holder::Client client_;
+  UniqueFd group_;
+  holder::Child reader_;  // the holder we had it from, or gave it to
+};
+
+}  // namespace hearth::supervisor
