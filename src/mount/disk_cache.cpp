@@ -43,10 +43,6 @@ bool DiskCache::evict_layer(const Digest& layer) {
   return state_->evict_one(CacheDisk::Found::Kind::layer, layer);
 }
 
-bool DiskCache::room_for_prefetch(const PackFile& pack) const {
-  return state_->room_for_prefetch(pack.digest());
-}
-
 CacheUsage DiskCache::usage() const {
   return state_->usage();
 }

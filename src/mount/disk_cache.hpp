@@ -58,7 +58,7 @@ struct CacheUsage {
 ///
 /// Bounds: when what is cached exceeds max_bytes, or less than min_free_bytes is left on a disk, packs and layers are
 /// evicted that nobody has open, least recently used first. What mounted layers need is kept whatever the bounds say:
-/// then prefetch stops (room_for_prefetch) and demand goes on to the last byte of the disk.
+/// then prefetch stops (PackFile::room_for_prefetch) and demand goes on to the last byte of the disk.
 class DiskCache {
  public:
   /// Takes stock of what is there, and clears what a killed process left half-made. A dir that cannot be used is left
@@ -86,8 +86,6 @@ class DiskCache {
   /// Evicts this pack or layer, unless it is in use by anybody, the kernel included.
   bool evict_pack(const Digest& pack);
   bool evict_layer(const Digest& layer);
-  /// False while the disk of the pack is at its bounds though everything that can be evicted was.
-  bool room_for_prefetch(const PackFile& pack) const;
 
   CacheUsage usage() const;
 

@@ -26,6 +26,7 @@ class Room final : public CacheRoom {
   Room(std::shared_ptr<State> state, size_t disk) : state_(std::move(state)), disk_(disk) {}
   bool make_room(uint64_t bytes) override { return state_->make_room(disk_, bytes); }
   void stored(uint64_t bytes) override { state_->stored(bytes); }
+  bool is_tight() const override { return state_->is_tight(disk_); }
   void disk_failed(std::string_view what) override { state_->disk_failed(disk_, what); }
   void closed(const Digest& pack, uint64_t allocated_bytes) override { state_->closed(pack, allocated_bytes); }
 
@@ -265,12 +266,6 @@ bool DiskCache::State::evict_one(Kind kind, const Digest& digest) {
   if (!remove(kind, digest, found->second)) return false;
   entries.erase(found);
   return true;
-}
-
-bool DiskCache::State::room_for_prefetch(const Digest& pack) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = packs_.find(pack);
-  return found == packs_.end() || !disks_[found->second.disk]->tight;
 }
 
 bool DiskCache::State::make_room(size_t disk, uint64_t bytes) {

@@ -41,12 +41,12 @@ class DiskCache::State : public std::enable_shared_from_this<State> {
 
   uint64_t enforce_bounds();
   bool evict_one(CacheDisk::Found::Kind kind, const Digest& digest);
-  bool room_for_prefetch(const Digest& pack) const;
   CacheUsage usage() const;
 
   // For the rooms of pack files.
   bool make_room(size_t disk, uint64_t bytes);
   void stored(uint64_t bytes);
+  bool is_tight(size_t disk) const { return disks_[disk]->tight; }
   void disk_failed(size_t disk, std::string_view what);
   void closed(const Digest& pack, uint64_t allocated_bytes);
 

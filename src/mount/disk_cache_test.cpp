@@ -117,10 +117,10 @@ TEST_F(DiskCacheTest, WhatIsInUseStaysWhateverTheBound) {
   const auto cache = must(DiskCache::open(options(kMiB / 2)));
   const auto used = must(cache->pack(pack_info("used")));
   must(used->store(0, testing::noise(kMiB, 1)));
-  EXPECT_TRUE(cache->room_for_prefetch(*used));
+  EXPECT_TRUE(used->room_for_prefetch());
   EXPECT_EQ(cache->enforce_bounds(), 0u);
   EXPECT_TRUE(has("used"));
-  EXPECT_FALSE(cache->room_for_prefetch(*used));
+  EXPECT_FALSE(used->room_for_prefetch());
   EXPECT_FALSE(cache->evict_pack(Digest::of("used")));
 }
 
@@ -242,7 +242,7 @@ TEST_F(FullDiskTest, WhenNothingCanBeEvictedTheStoreIsExhaustedAndThePagesStayMi
   ASSERT_FALSE(stored.has_value());
   EXPECT_EQ(stored.error().code, ErrorCode::exhausted);
   EXPECT_FALSE(file->present(at - kMiB, kMiB));
-  EXPECT_FALSE(cache->room_for_prefetch(*file));
+  EXPECT_FALSE(file->room_for_prefetch());
 }
 
 TEST_F(FullDiskTest, NewPacksGoWhereMostSpaceIsFree) {

@@ -1,6 +1,5 @@
 #include "mount/fetcher.hpp"
 
-#include "mount/disk_cache.hpp"
 #include "mount/flight_board.hpp"
 #include "mount/reader_streams.hpp"
 #include "mount/tier_reader.hpp"
@@ -116,7 +115,7 @@ void Fetcher::State::order(const FillRequest& request, const PageRange& range, D
 /// The lock is held.
 void Fetcher::State::order_ahead(const std::vector<ReaderStreams::Order>& orders, MonoTime now) {
   for (const auto& order : orders) {
-    if (options.cache != nullptr && !options.cache->room_for_prefetch(*order.pack)) continue;
+    if (!order.pack->room_for_prefetch()) continue;
     for (const auto& chunk : order.pack->chunks(order.range)) {
       if (order.pack->present(chunk.plain_offset, chunk.length)) continue;
       board.order_ahead(order.pack, chunk,
@@ -267,10 +266,7 @@ void Fetcher::fill(FillRequest request, Done done) {
     return done(fail(ErrorCode::invalid_argument, "bytes beyond the end of pack " + pack.digest().hex()));
   }
   if (request.urgency == Urgency::prefetch) {
-    const auto* cache = state_->options.cache;
-    if (cache != nullptr && !cache->room_for_prefetch(pack)) {
-      return done(fail(ErrorCode::exhausted, "the cache is at its bounds"));
-    }
+    if (!pack.room_for_prefetch()) return done(fail(ErrorCode::exhausted, "the cache is at its bounds"));
     return state_->fill(std::move(request), std::move(done));
   }
   const auto missing = pack.missing(request.offset, request.length);

@@ -18,8 +18,6 @@
 
 namespace hearth::mount {
 
-class DiskCache;
-
 /// How long a reader waits at most, unless told otherwise.
 inline constexpr Duration kReadDeadline = seconds(60);
 
@@ -44,8 +42,6 @@ struct FetcherOptions {
   uint64_t read_ahead_bytes = uint64_t{32} << 20;
   /// A reader whose pages are on their way in a bundle waits for that. Borrowed; null: none.
   DemandGate* gate = nullptr;
-  /// Asked whether there is room for prefetch. Borrowed; null: always.
-  const DiskCache* cache = nullptr;
   MetricRegistry* metrics = nullptr;  // borrowed; null: none
   /// Called in a worker's thread after each read of a tier: keep it short.
   std::function<void(const FetchEvent&)> observer;
@@ -79,8 +75,8 @@ class Fetcher {
   void fill(FillRequest request, Done done);
   Result<> fill_and_wait(FillRequest request);
 
-  /// Verifies what the disk has of a chunk, in this thread; what is wrong is dropped and counted. Whether all of the chunk
-  /// is present now.
+  /// Verifies what the disk has of a chunk, in this thread; what is wrong is dropped and counted. Whether all of the
+  /// chunk is present now.
   bool verify_on_disk(PackFile& pack, const PackChunk& chunk);
 
   /// Whether a reader waits: what can wait had better do so.

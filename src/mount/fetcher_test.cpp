@@ -185,7 +185,7 @@ TEST_F(FetcherTest, PrefetchStopsWhereTheCacheIsFull) {
   cache = must(DiskCache::open(bounded));
   layer = must(CachedLayer::open(*cache, index, "acme"));
   cache->enforce_bounds();
-  open_fetcher({.cache = cache.get()});
+  open_fetcher({});
   EXPECT_EQ(fill(request(chunks().back(), Urgency::prefetch)).error().code, ErrorCode::exhausted);
   must(fill(request(chunks().back())));
 }

@@ -33,6 +33,8 @@ class CacheRoom {
   virtual bool make_room(uint64_t bytes) = 0;
   /// So many bytes were written where there may have been a hole.
   virtual void stored(uint64_t bytes) = 0;
+  /// The disk is at its bounds though everything that can be evicted was. Takes no lock.
+  virtual bool is_tight() const = 0;
   /// The disk answers with I/O errors.
   virtual void disk_failed(std::string_view what) = 0;
   /// The last user of a pack file is gone.
@@ -121,6 +123,8 @@ class PackFile {
   void set_next(const std::shared_ptr<PackFile>& next);
   std::shared_ptr<PackFile> next() const;
 
+  /// False while the disk is at its bounds and nothing is left to be evicted: then only demand is stored.
+  bool room_for_prefetch() const { return !place_.room || !place_.room->is_tight(); }
   /// Bytes the data file takes on disk.
   uint64_t allocated_bytes() const;
   WallTime last_used() const { return present_.last_used(); }

@@ -15,6 +15,7 @@ namespace hearth::mount {
 namespace {
 
 constexpr std::string_view kDisk = "disk";
+constexpr int kLoggedASecondMax = 10;
 
 using Kind = FetchFailure::Kind;
 
@@ -88,6 +89,10 @@ TierReader::TierMetrics TierReader::metrics_of(std::string_view tier) {
 
 void TierReader::count_corrupt(std::string_view tier, const Digest& pack, const std::string& what) {
   metrics_.at(tier).corrupt->add();
+  // A pack that is wrong from end to end has thousands of chunks.
+  const auto second = std::chrono::duration_cast<seconds>(mono_now().time_since_epoch()).count();
+  if (logged_second_.exchange(second) != second) logged_ = 0;
+  if (++logged_ > kLoggedASecondMax) return;
   log_warning("wrong bytes", {{"tier", tier}, {"pack", pack.hex()}, {"what", what}});
 }
 
@@ -117,7 +122,11 @@ bool TierReader::verify_on_disk(PackFile& pack, const FetchRun::Item& item) {
     }
     pack.drop_candidates(pages);
     all_present = false;
-    count_corrupt(kDisk, pack.digest(), read ? "a block that was on disk at the start" : read.error().message);
+    if (read) {
+      count_corrupt(kDisk, pack.digest(), "a block that was on disk at the start");
+    } else {
+      metrics_.at(kDisk).failures->add();
+    }
   }
   if (verified > 0) {
     metrics_.at(kDisk).reads->add();

@@ -9,6 +9,7 @@
 #include "mount/fetch_event.hpp"
 #include "mount/pack_file.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -94,6 +95,8 @@ class TierReader {
   Options options_;
   DecodeCrew crew_;
   std::unordered_map<std::string_view, TierMetrics> metrics_;
+  std::atomic<int64_t> logged_second_{0};
+  std::atomic<int> logged_{0};
 };
 
 }  // namespace hearth::mount
