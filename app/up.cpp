@@ -164,12 +164,12 @@ void add_up(CLI::App& parent) {
   CLI::App* command = parent.add_subcommand("up", "Run Hearth on this machine")->group(kServerCommands);
   options->machine.data_dir = default_data_dir();
   options->machine.listen = "127.0.0.1:8080";
-  options->machine.image_backend = "unpack";
+  options->machine.image_backend = "auto";
   command->add_option("--data-dir", options->machine.data_dir, "Folder for everything kept")->capture_default_str();
   command->add_option("--listen", options->machine.listen, "HOST:PORT to serve; port 0 picks a free one")
       ->capture_default_str();
   command->add_option("--store", options->machine.store, "Object store: a folder or URL [DATA/store]");
-  command->add_option("--image-backend", options->machine.image_backend, "How images become folders")
+  command->add_option("--image-backend", options->machine.image_backend, "How images become folders: auto, erofs, fuse or unpack")
       ->capture_default_str();
   command->add_option("--router-uid", options->machine.users.router, "User and group id of the router")
       ->capture_default_str();

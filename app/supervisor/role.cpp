@@ -64,7 +64,7 @@ Role imagefs(const RoleOptions& options) {
   Role role{.name = "imagefs", .launch = {}, .ready = {}, .folders = {}};
   role.launch = own_program(options, "imagefs",
                             {"--socket", socket, "--dir", options.layout.data / "imagefs", "--store", options.store,
-                             "--image-backend", options.image_backend});
+                             "--image-backend", options.image_backend, "--holder", options.layout.socket("holder")});
   role.ready = [socket] { return socket_answers(socket, SocketKind::seqpacket); };
   return role;
 }

@@ -6,10 +6,12 @@
 #include "container/scratch_mounts.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <array>
@@ -42,6 +44,12 @@ Result<> set_attributes(int mount_fd, uint64_t set, const UserNamespace& user_na
                     "EROFS can from Linux 5.19, tmpfs from 6.3)");
   }
   return fail_errno(what, error);
+}
+
+/// Layers that come through FUSE cannot be id-mapped: imagefs has shifted their ids already (docs/formats/imagefs.md).
+bool is_fuse(int mount_fd) {
+  struct statfs status{};
+  return ::fstatfs(mount_fd, &status) == 0 && status.f_type == FUSE_SUPER_MAGIC;
 }
 
 /// What the kernel wrote about a failed fsconfig(2), "" when nothing.
@@ -218,8 +226,8 @@ Result<Stack> prepare_lowers(std::vector<UniqueFd> layers, const StackOptions& o
     stack.lowers.push_back(std::move(points));
   }
   for (auto& layer : layers) {
-    TRY_VOID(set_attributes(layer.get(), attributes(options.devices) | MOUNT_ATTR_RDONLY, user_namespace,
-                            "prepare a layer's mount"));
+    TRY_VOID(set_attributes(layer.get(), attributes(options.devices) | MOUNT_ATTR_RDONLY,
+                            is_fuse(layer.get()) ? nullptr : user_namespace, "prepare a layer's mount"));
     stack.lowers.push_back(std::move(layer));
   }
   return stack;

@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "image/testing/image_cases.hpp"
 #include "image/testing/random_image.hpp"
+#include "mount/testing/lazy_erofs.hpp"
 #include "mount/testing/mounted_tree.hpp"
 #include "mount/testing/prefilled_erofs.hpp"
 #include "mount/testing/test_store.hpp"
@@ -47,6 +48,8 @@ const std::vector<Candidate>& candidates() {
        [](const TestStore& store) -> std::unique_ptr<LayerBackend> {
          return std::make_unique<testing::PrefilledErofs>(store.folder() / "imagefs", store.store());
        }},
+      {"erofs", Times::exact, testing::lazy_erofs_is_possible,
+       [](const TestStore& store) { return testing::open_lazy_erofs(store.folder() / "imagefs", store.store()); }},
   };
   return all;
 }
@@ -68,7 +71,8 @@ image::testing::TreeSpec as_kept_in(const std::filesystem::path& folder, image::
 std::string difference(const Candidate& candidate, const TestStore& store, const Digest& layer,
                        const image::testing::TreeSpec& expected) {
   const auto backend = candidate.open(store);
-  const auto mount = backend->mount_layer(TestStore::kWorkspace, layer, [](const LayerProgress&) {});
+  const auto mount =
+      backend->mount_layer({.workspace = TestStore::kWorkspace, .digest = layer}, [](const LayerProgress&) {});
   if (!mount) return mount.error().message;
   auto shown = testing::as_mounted(expected);
   if (candidate.times == Times::of_the_disk) shown = as_kept_in(store.memory_folder(), std::move(shown));

@@ -40,7 +40,7 @@ class ErofsMount : public ::testing::Test {
 
   Result<UniqueFd> mount(const Digest& layer) {
     return testing::PrefilledErofs(store.folder() / "imagefs", store.store())
-        .mount_layer(TestStore::kWorkspace, layer, [](const LayerProgress&) {});
+        .mount_layer({.workspace = TestStore::kWorkspace, .digest = layer}, [](const LayerProgress&) {});
   }
 
   /// How the mount of a layer differs from the layer.

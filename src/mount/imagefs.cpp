@@ -3,8 +3,8 @@
 #include "base/log.hpp"
 #include "base/seqpacket.hpp"
 #include "blob/object_store.hpp"
+#include "mount/backends.hpp"
 #include "mount/message.hpp"
-#include "mount/unpack_backend.hpp"
 
 #include <poll.h>
 #include <signal.h>
@@ -26,22 +26,45 @@ Result<> answer(SeqpacketSocket& socket, const LayerAnswer& message, const std::
   return socket.send(encode(message), fds);
 }
 
+/// What the answer carries beside its words.
+struct Served {
+  UniqueFd mount;
+  std::string trace;
+};
+
+Result<Served> act(const LayerQuestion& question, SeqpacketSocket& socket, LayerBackend& backend) {
+  Served served;
+  switch (question.op) {
+    case LayerOp::layer: {
+      const auto tell = [&socket](const LayerProgress& progress) {
+        // A client that has left is noticed when the answer is sent; the layer is finished all the same.
+        (void)answer(socket, {.kind = LayerAnswer::Kind::progress, .progress = progress});
+      };
+      TRY(served.mount, backend.mount_layer(question, tell));
+      break;
+    }
+    case LayerOp::recorded:
+      TRY_VOID(backend.recorded(question));
+      break;
+    case LayerOp::trace:
+      TRY(served.trace, backend.trace(question));
+      break;
+  }
+  return served;
+}
+
 /// One question, any number of progress messages, one answer. An error means the connection is of no more use.
 Result<> serve_question(SeqpacketSocket& socket, LayerBackend& backend) {
   TRY(const auto packet, socket.receive());
-  auto mounted = [&socket, &backend, &packet]() -> Result<UniqueFd> {
+  auto served = [&socket, &backend, &packet]() -> Result<Served> {
     TRY(const auto question, decode_question(packet.bytes));
-    const auto tell = [&socket](const LayerProgress& progress) {
-      // A client that has left is noticed when the answer is sent; the layer is finished all the same.
-      (void)answer(socket, {.kind = LayerAnswer::Kind::progress, .progress = progress, .backend = "", .error = {}});
-    };
-    return backend.mount_layer(question.workspace, question.digest, tell);
+    return act(question, socket, backend);
   }();
-  if (!mounted)
-    return answer(socket, {.kind = LayerAnswer::Kind::error, .progress = {}, .backend = "", .error = mounted.error()});
-  return answer(socket,
-                {.kind = LayerAnswer::Kind::ready, .progress = {}, .backend = std::string(backend.name()), .error = {}},
-                {mounted->get()});
+  if (!served) return answer(socket, {.kind = LayerAnswer::Kind::error, .error = served.error()});
+  const LayerAnswer ready{
+      .kind = LayerAnswer::Kind::ready, .backend = std::string(backend.name()), .trace = std::move(served->trace)};
+  if (!served->mount) return answer(socket, ready);
+  return answer(socket, ready, {served->mount.get()});
 }
 
 /// The connections under way, one thread each.
@@ -128,15 +151,12 @@ void accept_one(SeqpacketListener& listener, Connections& connections) {
 }  // namespace
 
 Result<> serve(const Config& config) {
-  if (config.backend != "unpack") {
-    return fail(ErrorCode::invalid_argument, "unknown image back end \"" + config.backend + "\"; known: unpack");
-  }
   TRY(const auto signals, block_stop_signals());
   TRY(auto store, blob::open_store(config.store));
   TRY(auto listener, SeqpacketListener::listen(config.socket));  // first: it is refused while another one serves
-  TRY(auto backend, UnpackBackend::open(config.dir, std::move(store)));
+  TRY(const auto backend, open_backend(config, std::move(store)));
   Connections connections(*backend);
-  log_info("imagefs serves", {{"socket", config.socket.string()}, {"backend", config.backend}});
+  log_info("imagefs serves", {{"socket", config.socket.string()}, {"backend", backend->name()}});
   for (;;) {
     pollfd waiters[] = {{signals.get(), POLLIN, 0}, {listener.fd(), POLLIN, 0}};
     if (::poll(waiters, 2, -1) < 0 && errno != EINTR) return fail_errno("poll", errno);

@@ -1,19 +1,26 @@
 // imagefs: the process that makes layers appear as directories. Threads and blocking calls, one thread a connection.
 #pragma once
 
+#include "base/clock.hpp"
 #include "base/result.hpp"
 
+#include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
+#include <vector>
 
 namespace hearth::mount {
 
 struct Config {
-  std::filesystem::path socket;  // RUN/imagefs.sock (SEQPACKET, 0600)
-  std::filesystem::path dir;     // DATA/imagefs: owned by imagefs alone
-  std::string store;             // object store: a directory or a URL
-  std::string backend = "unpack";
+  std::filesystem::path socket;                   // RUN/imagefs.sock (SEQPACKET, 0600)
+  std::filesystem::path dir;                      // DATA/imagefs: owned by imagefs alone
+  std::filesystem::path holder;                   // RUN/holder.sock; lazy back ends need it
+  std::string store;                              // object store: a directory or a URL
+  std::string backend = "auto";                   // see backends.hpp
+  std::vector<std::filesystem::path> cache_dirs;  // where content is kept; empty: DIR/cache
+  uint64_t cache_bytes = 0;                       // bound of all of it; 0: only free space bounds it
+  uint64_t cache_min_free_bytes = 0;              // to be left free on each disk; 0: a tenth of it
+  Duration read_deadline = seconds(60);           // after which a read that cannot be served fails with EIO
 };
 
 /// Serves until SIGTERM or SIGINT, then returns. Errors: the socket is taken, not root, unknown back end, no store.

@@ -14,24 +14,34 @@ namespace {
 constexpr milliseconds kFirstPause{10};
 constexpr milliseconds kLongestPause{500};
 
-/// What one connection gave: an answer (mount or error), or nothing because contact was lost.
+struct Reply {
+  std::vector<UniqueFd> fds;
+  std::string trace;
+};
+
+/// What one connection gave: an answer (good or bad), or nothing because contact was lost.
 struct Attempt {
-  std::optional<Result<UniqueFd>> answer;
+  std::optional<Result<Reply>> answer;
   Error lost;
 };
 
-Attempt ask(const std::filesystem::path& path, const LayerRequest& request, MonoTime& last_contact) {
+Unexpected too_late(const LayerRequest& request) {
+  return fail(ErrorCode::deadline_exceeded, "layer " + request.digest.to_string() + " was not ready in time");
+}
+
+Attempt ask_once(const std::filesystem::path& path, LayerOp op, const LayerRequest& request, MonoTime& last_contact) {
   auto socket = SeqpacketSocket::connect(path);
   if (!socket) return {.answer = std::nullopt, .lost = socket.error()};
-  if (auto sent = socket->send(encode(LayerQuestion{request.workspace, request.digest})); !sent) {
-    return {.answer = std::nullopt, .lost = sent.error()};
-  }
+  const LayerQuestion question{.op = op,
+                               .workspace = request.workspace,
+                               .digest = request.digest,
+                               .profile = request.profile,
+                               .id_base = request.id_base};
+  if (auto sent = socket->send(encode(question)); !sent) return {.answer = std::nullopt, .lost = sent.error()};
   for (;;) {
     auto received = socket->receive(request.deadline);
     if (!received && received.error().code == ErrorCode::deadline_exceeded) {
-      return {.answer =
-                  fail(ErrorCode::deadline_exceeded, "layer " + request.digest.to_string() + " was not ready in time"),
-              .lost = {}};
+      return {.answer = too_late(request), .lost = {}};
     }
     if (!received) return {.answer = std::nullopt, .lost = received.error()};
     last_contact = mono_now();
@@ -44,33 +54,47 @@ Attempt ask(const std::filesystem::path& path, const LayerRequest& request, Mono
       case LayerAnswer::Kind::error:
         return {.answer = Unexpected(answer->error), .lost = {}};
       case LayerAnswer::Kind::ready:
-        if (received->fds.size() == 1) return {.answer = std::move(received->fds.front()), .lost = {}};
-        return {.answer = fail(ErrorCode::corrupt, "imagefs answered without a descriptor"), .lost = {}};
+        return {.answer = Reply{std::move(received->fds), std::move(answer->trace)}, .lost = {}};
     }
   }
 }
 
-}  // namespace
-
-Result<UniqueFd> ImagefsClient::layer(const LayerRequest& request) const {
+/// Asks until there is an answer, of this imagefs or of its successor.
+Result<Reply> ask(const std::filesystem::path& path, LayerOp op, const LayerRequest& request) {
   MonoTime last_contact = mono_now();
   milliseconds pause = kFirstPause;
   for (;;) {
-    auto attempt = ask(socket_, request, last_contact);
+    auto attempt = ask_once(path, op, request, last_contact);
     // "cancelled" is what imagefs says while it stops: its successor is asked.
     const bool stopping = attempt.answer && !*attempt.answer && attempt.answer->error().code == ErrorCode::cancelled;
     if (attempt.answer && !stopping) return std::move(*attempt.answer);
     const auto now = mono_now();
-    if (request.deadline.passed(now)) {
-      return fail(ErrorCode::deadline_exceeded, "layer " + request.digest.to_string() + " was not ready in time");
-    }
-    if (now - last_contact > kReconnectFor) {
+    if (request.deadline.passed(now)) return too_late(request);
+    if (now - last_contact > ImagefsClient::kReconnectFor) {
       return fail(ErrorCode::unavailable, "imagefs does not answer: " + attempt.lost.message);
     }
     const auto left = request.deadline.left(now).value_or(kLongestPause);
     std::this_thread::sleep_for(std::min<Duration>(pause, left));
     pause = std::min(pause * 2, kLongestPause);
   }
+}
+
+}  // namespace
+
+Result<UniqueFd> ImagefsClient::layer(const LayerRequest& request) const {
+  TRY(auto reply, ask(socket_, LayerOp::layer, request));
+  if (reply.fds.size() != 1) return fail(ErrorCode::corrupt, "imagefs answered without a descriptor");
+  return std::move(reply.fds.front());
+}
+
+Result<> ImagefsClient::recorded(const LayerRequest& request) const {
+  TRY_VOID(ask(socket_, LayerOp::recorded, request));
+  return {};
+}
+
+Result<std::string> ImagefsClient::trace(const LayerRequest& request) const {
+  TRY(auto reply, ask(socket_, LayerOp::trace, request));
+  return std::move(reply.trace);
 }
 
 }  // namespace hearth::mount

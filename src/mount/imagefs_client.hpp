@@ -22,6 +22,8 @@ struct LayerProgress {
 struct LayerRequest {
   std::string workspace;                                  // content is looked up here first, then in what is shared
   Digest digest;                                          // of the layer's index
+  std::string profile;                                    // names the workload that will read it; empty: none
+  uint32_t id_base = 0;                                   // where ids will be shifted to by an id map, see layer()
   std::function<void(const LayerProgress&)> on_progress;  // optional; called on the calling thread
   Deadline deadline;                                      // for all of it, reconnecting included
 };
@@ -31,12 +33,18 @@ class ImagefsClient {
  public:
   explicit ImagefsClient(std::filesystem::path socket) : socket_(std::move(socket)) {}
 
-  /// The layer's root as a detached, read-only mount (an open_tree(2) clone), ids as in the image. Whoever holds the
-  /// descriptor holds the layer. imagefs being restarted is waited for: the request is sent again for up to
+  /// The layer's root as a detached, read-only mount (an open_tree(2) clone). Whoever holds the descriptor holds the
+  /// layer. Ids are as in the image, to be shifted by an id map of the mount; FUSE mounts, which cannot have one, come
+  /// shifted by id_base already. imagefs being restarted is waited for: the request is sent again for up to
   /// kReconnectFor after contact was lost, or until the deadline if that is sooner.
   /// Errors: not_found (no such layer for this workspace), corrupt (names the chunk), exhausted (disk full),
   /// unavailable (imagefs or the object store cannot be reached), deadline_exceeded.
   Result<UniqueFd> layer(const LayerRequest& request) const;
+
+  /// The start that this request's mount was for is over: what was read so far is recorded as its profile.
+  Result<> recorded(const LayerRequest& request) const;
+  /// JSON of what the last start with this profile waited for (docs/formats/imagefs.md); not_found when there was none.
+  Result<std::string> trace(const LayerRequest& request) const;
 
   static constexpr seconds kReconnectFor{30};
 

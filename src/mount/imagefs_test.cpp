@@ -9,6 +9,7 @@
 #include "image/testing/tree_spec.hpp"
 #include "mount/imagefs_client.hpp"
 #include "mount/message.hpp"
+#include "mount/testing/child_process.hpp"
 #include "mount/testing/mounted_tree.hpp"
 #include "mount/unpack_backend.hpp"
 
@@ -127,12 +128,12 @@ class UnpackBackendTest : public ImagefsTest {
 
 TEST_F(UnpackBackendTest, TreeIsTheOneTheLayerWasMadeFrom) {
   const auto backend = open();
-  EXPECT_EQ(difference_from_source(must(backend->mount_layer("acme", layer, ignore))), "");
+  EXPECT_EQ(difference_from_source(must(backend->mount_layer({.workspace = "acme", .digest = layer}, ignore))), "");
 }
 
 TEST_F(UnpackBackendTest, HolesStayHoles) {
   const auto backend = open();
-  const auto mount = must(backend->mount_layer("acme", layer, ignore));
+  const auto mount = must(backend->mount_layer({.workspace = "acme", .digest = layer}, ignore));
   struct stat status{};
   check(::fstatat(mount.get(), "sparse", &status, 0));
   EXPECT_EQ(status.st_size, 64 << 20);
@@ -141,15 +142,15 @@ TEST_F(UnpackBackendTest, HolesStayHoles) {
 
 TEST_F(UnpackBackendTest, MountIsReadOnly) {
   const auto backend = open();
-  const auto mount = must(backend->mount_layer("acme", layer, ignore));
+  const auto mount = must(backend->mount_layer({.workspace = "acme", .digest = layer}, ignore));
   EXPECT_LT(::openat(mount.get(), "new", O_CREAT | O_WRONLY, 0600), 0);
   EXPECT_EQ(errno, EROFS);
 }
 
 TEST_F(UnpackBackendTest, OtherWorkspaceIsToldThereIsNone) {
   const auto backend = open();
-  must(backend->mount_layer("acme", layer, ignore));  // it is on this machine
-  const auto mount = backend->mount_layer("other", layer, ignore);
+  must(backend->mount_layer({.workspace = "acme", .digest = layer}, ignore));  // it is on this machine
+  const auto mount = backend->mount_layer({.workspace = "other", .digest = layer}, ignore);
   ASSERT_FALSE(mount);
   EXPECT_EQ(mount.error().code, ErrorCode::not_found);
 }
@@ -160,8 +161,9 @@ TEST_F(UnpackBackendTest, ManyAskersShareOneEffort) {
   {
     std::vector<std::jthread> askers;
     for (int i = 0; i < 8; ++i) {
-      askers.emplace_back(
-          [this, &backend, &mounted] { mounted += backend->mount_layer("acme", layer, ignore) ? 1 : 0; });
+      askers.emplace_back([this, &backend, &mounted] {
+        mounted += backend->mount_layer({.workspace = "acme", .digest = layer}, ignore) ? 1 : 0;
+      });
     }
   }
   EXPECT_EQ(mounted, 8);
@@ -170,9 +172,9 @@ TEST_F(UnpackBackendTest, ManyAskersShareOneEffort) {
 }
 
 TEST_F(UnpackBackendTest, LocalLayerNeedsNoStore) {
-  must(open()->mount_layer("acme", layer, ignore));
+  must(open()->mount_layer({.workspace = "acme", .digest = layer}, ignore));
   fs::rename(folder / "store", folder / "store-away");
-  EXPECT_TRUE(open()->mount_layer("acme", layer, ignore));
+  EXPECT_TRUE(open()->mount_layer({.workspace = "acme", .digest = layer}, ignore));
 }
 
 TEST_F(UnpackBackendTest, CorruptChunkIsNamedAndNothingIsLeft) {
@@ -183,7 +185,7 @@ TEST_F(UnpackBackendTest, CorruptChunkIsNamedAndNothingIsLeft) {
     must(store->create(key, bytes));
   }
   const auto backend = open();
-  const auto mount = backend->mount_layer("acme", layer, ignore);
+  const auto mount = backend->mount_layer({.workspace = "acme", .digest = layer}, ignore);
   ASSERT_FALSE(mount);
   EXPECT_EQ(mount.error().code, ErrorCode::corrupt);
   EXPECT_THAT(mount.error().message, AllOf(HasSubstr(layer.hex()), HasSubstr("chunk")));
@@ -196,7 +198,7 @@ TEST_F(UnpackBackendTest, FullDiskIsSaidAndNothingIsLeft) {
   check(::mount("tmpfs", (folder / "imagefs").c_str(), "tmpfs", 0, "size=2m"));
   {
     const auto backend = open();
-    const auto mount = backend->mount_layer("acme", layer, ignore);
+    const auto mount = backend->mount_layer({.workspace = "acme", .digest = layer}, ignore);
     ASSERT_FALSE(mount);
     EXPECT_EQ(mount.error().code, ErrorCode::exhausted);
     EXPECT_THAT(mount.error().message, HasSubstr("disk is full"));
@@ -207,12 +209,12 @@ TEST_F(UnpackBackendTest, FullDiskIsSaidAndNothingIsLeft) {
 }
 
 TEST_F(UnpackBackendTest, LayerOfAnEarlierBootThatMayBeHalfOnDiskIsUnpackedAgain) {
-  must(open()->mount_layer("acme", layer, ignore));
+  must(open()->mount_layer({.workspace = "acme", .digest = layer}, ignore));
   const auto home = folder / "imagefs/layers" / layer.hex();
   EXPECT_THAT(must(read_file(home / "state")), HasSubstr("durable"));
   must(write_file_atomic(home / "state", R"({"boot":"another"})"));
   fs::remove(home / "tree/big");
-  EXPECT_EQ(difference_from_source(must(open()->mount_layer("acme", layer, ignore))), "");
+  EXPECT_EQ(difference_from_source(must(open()->mount_layer({.workspace = "acme", .digest = layer}, ignore))), "");
 }
 
 TEST_F(UnpackBackendTest, SecondOwnerOfTheFolderIsRefused) {
@@ -223,31 +225,16 @@ TEST_F(UnpackBackendTest, SecondOwnerOfTheFolderIsRefused) {
 // ---- The process ---------------------------------------------------------------------------------------------
 
 /// imagefs in a process of its own, to be killed.
-class ImagefsProcess {
+class ImagefsProcess : public testing::ChildProcess {
  public:
-  explicit ImagefsProcess(const fs::path& folder) {
-    pid_ = ::fork();
-    if (pid_ != 0) return;
-    const auto served = serve({.socket = folder / "imagefs.sock",
-                               .dir = folder / "imagefs",
-                               .store = (folder / "store").string(),
-                               .backend = "unpack"});
-    ::_exit(served ? 0 : 1);
-  }
-  ~ImagefsProcess() { end(SIGKILL); }
-  ImagefsProcess(const ImagefsProcess&) = delete;
-  ImagefsProcess& operator=(const ImagefsProcess&) = delete;
-
-  int end(int signal) {
-    if (pid_ < 0) return -1;
-    ::kill(pid_, signal);
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    return status;
-  }
-
- private:
-  pid_t pid_ = -1;
+  explicit ImagefsProcess(const fs::path& folder)
+      : ChildProcess([&folder] {
+          return serve({.socket = folder / "imagefs.sock",
+                        .dir = folder / "imagefs",
+                        .store = (folder / "store").string(),
+                        .backend = "unpack"})
+              .has_value();
+        }) {}
 };
 
 class ImagefsServer : public ImagefsTest {

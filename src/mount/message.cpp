@@ -13,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kWorkspaceMax = 255;
+constexpr size_t kProfileMax = 128;
 
 ErrorCode parse_code(const std::string& name) {
   for (const auto code : {ErrorCode::invalid_argument, ErrorCode::not_found, ErrorCode::already_exists,
@@ -55,24 +56,43 @@ bool is_workspace(std::string_view name) {
                              [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
 }
 
+constexpr std::array<std::pair<LayerOp, std::string_view>, 3> kOps{
+    {{LayerOp::layer, "layer"}, {LayerOp::recorded, "recorded"}, {LayerOp::trace, "trace"}}};
+
+bool is_profile(std::string_view name) {
+  return name.size() <= kProfileMax && std::ranges::all_of(name, [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+         });
+}
+
 }  // namespace
 
 std::string encode(const LayerQuestion& question) {
-  return dump({{"version", kProtocolVersion},
-               {"op", "layer"},
-               {"workspace", question.workspace},
-               {"digest", question.digest.to_string()}});
+  json message = {{"version", kProtocolVersion},
+                  {"op", kOps[static_cast<size_t>(question.op)].second},
+                  {"workspace", question.workspace},
+                  {"digest", question.digest.to_string()}};
+  if (!question.profile.empty()) message["profile"] = question.profile;
+  if (question.id_base != 0) message["id_base"] = question.id_base;
+  return dump(message);
 }
 
 Result<LayerQuestion> decode_question(std::string_view bytes) {
   TRY(const auto message, parse(bytes));
-  if (text(message, "op") != "layer") {
+  const auto op = std::ranges::find(kOps, text(message, "op"), [](const auto& known) { return known.second; });
+  if (op == kOps.end()) {
     return fail(ErrorCode::invalid_argument, "imagefs knows no operation \"" + text(message, "op") + "\"");
   }
   LayerQuestion question;
+  question.op = op->first;
   question.workspace = text(message, "workspace");
   if (!is_workspace(question.workspace)) return fail(ErrorCode::invalid_argument, "bad workspace name");
   TRY(question.digest, Digest::parse(text(message, "digest")));
+  question.profile = text(message, "profile");
+  if (!is_profile(question.profile)) return fail(ErrorCode::invalid_argument, "bad profile name");
+  const uint64_t id_base = number(message, "id_base");
+  if (id_base > UINT32_MAX) return fail(ErrorCode::invalid_argument, "bad id_base");
+  question.id_base = static_cast<uint32_t>(id_base);
   return question;
 }
 
@@ -85,6 +105,7 @@ std::string encode(const LayerAnswer& answer) {
     case LayerAnswer::Kind::ready:
       message["ok"] = true;
       message["backend"] = answer.backend;
+      if (!answer.trace.empty()) message["trace"] = answer.trace;
       break;
     case LayerAnswer::Kind::error:
       message["error"] = answer.error.message;
@@ -103,6 +124,7 @@ Result<LayerAnswer> decode_answer(std::string_view bytes) {
   } else if (const auto ok = message.find("ok"); ok != message.end() && ok->is_boolean() && ok->get<bool>()) {
     answer.kind = LayerAnswer::Kind::ready;
     answer.backend = text(message, "backend");
+    answer.trace = text(message, "trace");
   } else {
     answer.error.code = parse_code(text(message, "code"));
     answer.error.message = text(message, "error");

@@ -12,17 +12,28 @@ namespace hearth::mount {
 
 inline constexpr int kProtocolVersion = 1;
 
-struct LayerQuestion {
-  std::string workspace;
-  Digest digest;
+/// What is asked: a layer's mount, or something about the start that one belongs to.
+enum class LayerOp {
+  layer,     // mount it
+  recorded,  // the start is over: what was read so far is what the next start will read
+  trace,     // what the last start with this profile waited for
 };
 
-/// One message of imagefs: progress, success (one descriptor comes with it) or an error.
+struct LayerQuestion {
+  LayerOp op = LayerOp::layer;
+  std::string workspace;
+  Digest digest;
+  std::string profile;   // names the workload whose reads are recorded and fetched ahead; empty: none
+  uint32_t id_base = 0;  // host id of root, for back ends whose mounts cannot be id-mapped
+};
+
+/// One message of imagefs: progress, success (a mount's descriptor comes with it; a trace has text) or an error.
 struct LayerAnswer {
   enum class Kind { progress, ready, error } kind = Kind::error;
-  LayerProgress progress;
-  std::string backend;
-  Error error;
+  LayerProgress progress{};
+  std::string backend{};
+  std::string trace{};  // JSON
+  Error error{};
 };
 
 std::string encode(const LayerQuestion& question);

@@ -5,8 +5,8 @@
 #include "base/quantity.hpp"
 #include "base/random_id.hpp"
 #include "image/layer_reader.hpp"
-#include "image/store_scope.hpp"
 #include "mount/boot_id.hpp"
+#include "mount/grants.hpp"
 #include "mount/tree_writer.hpp"
 
 #include <nlohmann/json.hpp>
@@ -109,13 +109,9 @@ struct UnpackBackend::State {
   std::vector<Task> tasks;  // flights, and layers being written to disk; joined at the end
 
   fs::path layer(const Digest& digest) const { return dir / "layers" / digest.hex(); }
-  fs::path grant(const Digest& digest, const std::string& workspace) const {
-    return dir / "grants" / digest.hex() / workspace;
-  }
 
   void spawn(std::function<void()> work);  // `mutex` is held
   Result<> clear_leftovers();
-  Result<> check_access(const std::string& workspace, const Digest& digest);
   std::shared_ptr<Flight> join_or_start(const std::string& workspace, const Digest& digest);
   Result<> wait_for(Flight& flight, const ProgressSink& progress);
   void fly(const std::string& workspace, const Digest& digest, const std::shared_ptr<Flight>& flight);
@@ -152,18 +148,6 @@ Result<> UnpackBackend::State::clear_leftovers() {
   }
   if (error) return fail_errno("list " + dir.string(), error.value());
   return {};
-}
-
-/// A digest alone opens nothing: the workspace must have the layer, or it must be published.
-Result<> UnpackBackend::State::check_access(const std::string& workspace, const Digest& digest) {
-  if (fs::exists(grant(digest, workspace))) return {};
-  for (const auto& scope : image::StoreScope::lookup_order(workspace)) {
-    TRY(const auto size, store->size(scope.layer_key(digest)));
-    if (!size) continue;
-    TRY_VOID(make_private_directory(dir / "grants" / digest.hex()));
-    return write_file_atomic(grant(digest, workspace), "", 0600);
-  }
-  return fail(ErrorCode::not_found, "workspace " + workspace + " has no layer " + digest.to_string());
 }
 
 std::shared_ptr<Flight> UnpackBackend::State::join_or_start(const std::string& workspace, const Digest& digest) {
@@ -303,14 +287,13 @@ Result<std::unique_ptr<UnpackBackend>> UnpackBackend::open(fs::path dir, std::sh
   return backend;
 }
 
-Result<UniqueFd> UnpackBackend::mount_layer(const std::string& workspace, const Digest& digest,
-                                            const ProgressSink& progress) {
-  TRY_VOID(state_->check_access(workspace, digest));
-  if (!fs::exists(state_->layer(digest))) {
-    const auto flight = state_->join_or_start(workspace, digest);
+Result<UniqueFd> UnpackBackend::mount_layer(const LayerQuestion& question, const ProgressSink& progress) {
+  TRY_VOID(Grants(state_->dir / "grants", state_->store).check(question.workspace, question.digest));
+  if (!fs::exists(state_->layer(question.digest))) {
+    const auto flight = state_->join_or_start(question.workspace, question.digest);
     TRY_VOID(state_->wait_for(*flight, progress));
   }
-  return state_->mount(digest);
+  return state_->mount(question.digest);
 }
 
 void UnpackBackend::stop() {

@@ -25,8 +25,7 @@ class UnpackBackend final : public LayerBackend {
   ~UnpackBackend() override;
 
   std::string_view name() const override { return "unpack"; }
-  Result<UniqueFd> mount_layer(const std::string& workspace, const Digest& digest,
-                               const ProgressSink& progress) override;
+  Result<UniqueFd> mount_layer(const LayerQuestion& question, const ProgressSink& progress) override;
   void stop() override;
 
  private:

@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 
+#include <cctype>
 #include <future>
 #include <utility>
+#include <vector>
 
 namespace hearth::node {
 
@@ -16,9 +18,28 @@ constexpr const char* kCodeFolder = "/model";
 constexpr const char* kRunnerFolder = "/hearth/runner";
 constexpr const char* kOutputFile = "output.log";  // what is written outside of any request
 constexpr Duration kFreezeWithin = seconds(2);
+constexpr Duration kRecordWithin = seconds(5);
 
 double ms_since(MonoTime start) {
   return std::chrono::duration<double, std::milli>(mono_now() - start).count();
+}
+
+constexpr size_t kProfileMax = 128;  // of the imagefs protocol
+
+/// Names what a start of this version reads, the same for the next version with the same handler.
+std::string profile_of(const catalog::VersionRecord& version) {
+  std::string key = version.branch.model + "." + version.config.handler;
+  for (char& letter : key) {
+    if (std::isalnum(static_cast<unsigned char>(letter)) == 0 && letter != '.' && letter != '-') letter = '_';
+  }
+  return key.substr(0, kProfileMax);
+}
+
+std::vector<Digest> layers_of(const catalog::ImageSpec& image) {
+  std::vector<Digest> layers;
+  for (const catalog::LayerRef& layer : image.layers) layers.push_back(layer.digest);
+  for (const catalog::ArtifactMount& artifact : image.artifacts) layers.push_back(artifact.layer.digest);
+  return layers;
 }
 
 }  // namespace
@@ -31,14 +52,15 @@ ContainerLauncher::ContainerLauncher(ContainerLauncherConfig config, container::
 Result<ContainerLauncher::Layers> ContainerLauncher::fetch(const LaunchRequest& request) const {
   const catalog::ImageSpec& image = request.version.image;
   std::vector<std::future<Result<UniqueFd>>> pending;
-  const auto ask = [this, &request, &pending](const catalog::LayerRef& layer) {
-    mount::LayerRequest wanted{
-        .workspace = request.version.branch.workspace, .digest = layer.digest, .deadline = request.deadline};
+  for (const Digest& layer : layers_of(image)) {
+    mount::LayerRequest wanted{.workspace = request.version.branch.workspace,
+                               .digest = layer,
+                               .profile = profile_of(request.version),
+                               .id_base = config_.id_base,
+                               .deadline = request.deadline};
     pending.push_back(
         std::async(std::launch::async, [this, wanted = std::move(wanted)] { return imagefs_.layer(wanted); }));
-  };
-  for (const catalog::LayerRef& layer : image.layers) ask(layer);
-  for (const catalog::ArtifactMount& artifact : image.artifacts) ask(artifact.layer);
+  }
   std::vector<Result<UniqueFd>> answers;
   for (auto& future : pending) answers.push_back(future.get());  // all of them: nothing may run on behind us
   Layers layers;
@@ -93,6 +115,16 @@ Result<Launched> ContainerLauncher::launch(LaunchRequest request) {
   launched.phases_ms["container"] = made.phases.bundle_ms + made.phases.runtime_ms + made.phases.network_ms;
   launched.process = {.pid = made.pid, .start_time = made.start_time, .cgroup = made.cgroup};
   return launched;
+}
+
+void ContainerLauncher::start_is_over(const catalog::VersionRecord& version) {
+  for (const Digest& layer : layers_of(version.image)) {
+    const auto recorded = imagefs_.recorded({.workspace = version.branch.workspace,
+                                             .digest = layer,
+                                             .profile = profile_of(version),
+                                             .deadline = Deadline::after(mono_now(), kRecordWithin)});
+    if (!recorded) log_info("a start is not recorded", {{"reason", recorded.error().message}});
+  }
 }
 
 Result<> ContainerLauncher::destroy(const std::string& id) {

@@ -58,6 +58,8 @@ class ReplicaLauncher {
 
   /// On failure nothing is left but the directory.
   virtual Result<Launched> launch(LaunchRequest request) = 0;
+  /// A replica of this version has served for a while: its start is over. Best effort.
+  virtual void start_is_over(const catalog::VersionRecord& /*version*/) {}
   /// Kills what runs and removes everything, the directory too. Success when already gone.
   virtual Result<> destroy(const std::string& id) = 0;
 

@@ -139,6 +139,7 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
   net::Timer timer_;
   net::Timer stop_timer_;
   net::Timer freezer_timer_;
+  net::Timer start_over_timer_;
 
   std::deque<uint64_t> queue_;  // ids; answered ones are skipped
   uint64_t queued_ = 0;         // of queue_, still waiting

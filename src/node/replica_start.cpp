@@ -14,8 +14,9 @@ using policy::ReplicaState;
 namespace lifecycle = policy::lifecycle;
 
 namespace {
+constexpr seconds kFirstCallsTime(5);     // after which the first calls have read what they read
 constexpr milliseconds kKillAfter{2000};  // after an interrupt that did not help
-}
+}  // namespace
 
 void Replica::begin_start() {
   ++life_number_;
@@ -152,6 +153,10 @@ void Replica::on_ready() {
   std::string phases;
   for (const auto& [phase, ms] : start_ms_) phases += fmt::format("{}{}={:.1f}", phases.empty() ? "" : " ", phase, ms);
   log_info("replica started", {{"version", to_string(key_)}, {"replica", id()}, {"ms", phases}});
+  start_over_timer_ = node_.loop.call_after(kFirstCallsTime, [this] {
+    if (!version_) return;
+    node_.pool.submit([&launcher = node_.launcher, version = *version_] { launcher.start_is_over(version); });
+  });
   if (first->modules.empty()) return;
   node_.pool.submit([data_dir = node_.data_dir, key = key_, modules = first->modules] {
     write_preload_list(data_dir, key, modules);

@@ -72,13 +72,14 @@ Result<> open_builder(const Config& config, Process& process, std::shared_ptr<bl
                                         std::make_shared<container::HolderSpawner>(client)));
   build::BuilderConfig builder;
   builder.store = std::move(store);
-  builder.mount_layer = [imagefs = mount::ImagefsClient(config.imagefs)](const std::string& workspace,
-                                                                         const Digest& digest) {
-    return imagefs.layer({.workspace = workspace, .digest = digest});
+  const uint32_t id_base = config.id_base + kIdsPerPurpose;
+  builder.mount_layer = [imagefs = mount::ImagefsClient(config.imagefs), id_base](const std::string& workspace,
+                                                                                  const Digest& digest) {
+    return imagefs.layer({.workspace = workspace, .digest = digest, .id_base = id_base});
   };
   builder.runtime = std::make_shared<container::ContainerRuntime>(std::move(runtime));
   builder.directory = config.dir;
-  builder.ids = {.host_base = config.id_base + kIdsPerPurpose};
+  builder.ids = {.host_base = id_base};
   TRY(process.builder, build::Builder::open(std::move(builder)));
   return {};
 }

@@ -50,11 +50,10 @@ Result<> fill_devices(const image::LayerReader& layer, const Files& files) {
 
 }  // namespace
 
-Result<UniqueFd> PrefilledErofs::mount_layer(const std::string& workspace, const Digest& digest,
-                                             const ProgressSink& /*progress*/) {
-  TRY(const auto layer, image::LayerReader::open(store_, workspace, digest));
+Result<UniqueFd> PrefilledErofs::mount_layer(const LayerQuestion& question, const ProgressSink& /*progress*/) {
+  TRY(const auto layer, image::LayerReader::open(store_, question.workspace, question.digest));
   TRY_VOID(make_directories(folder_, 0700));
-  const auto prefix = folder_ / digest.hex();
+  const auto prefix = folder_ / question.digest.hex();
   const std::filesystem::path image_path = prefix.string() + ".image";
   Files files;
   TRY(files.image, open_file(image_path, O_RDWR | O_CREAT | O_TRUNC, 0600));

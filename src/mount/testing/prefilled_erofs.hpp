@@ -20,8 +20,7 @@ class PrefilledErofs final : public LayerBackend {
 
   std::string_view name() const override { return "prefilled-erofs"; }
   /// corrupt when fsck.erofs, where it is installed, finds fault with the image.
-  Result<UniqueFd> mount_layer(const std::string& workspace, const Digest& digest,
-                               const ProgressSink& progress) override;
+  Result<UniqueFd> mount_layer(const LayerQuestion& question, const ProgressSink& progress) override;
   void stop() override {}
 
  private:

@@ -1,0 +1,69 @@
+#include "mount/backends.hpp"
+
+#include "base/log.hpp"
+#include "mount/backend_probe.hpp"
+#include "mount/erofs_backend.hpp"
+#include "mount/holder_link.hpp"
+#include "mount/unpack_backend.hpp"
+
+#include <array>
+#include <utility>
+
+namespace hearth::mount {
+
+namespace {
+
+using Opened = Result<std::unique_ptr<LayerBackend>>;
+using Store = std::shared_ptr<blob::ObjectStore>;
+
+LazyOptions lazy_options(const Config& config, const HolderLink& holder) {
+  LazyOptions options{.dir = config.dir, .cache = {}, .read_deadline = config.read_deadline};
+  options.cache.dirs = config.cache_dirs;
+  if (options.cache.dirs.empty()) options.cache.dirs.push_back(config.dir / "cache");
+  options.cache.max_bytes = config.cache_bytes;
+  options.cache.min_free_bytes = config.cache_min_free_bytes;
+  options.cache.epoch = holder.epoch();
+  return options;
+}
+
+Result<std::unique_ptr<HolderLink>> open_holder(const Config& config) {
+  if (config.holder.empty()) {
+    return fail(ErrorCode::unavailable, "lazy images need the holder, which survives imagefs (--holder)");
+  }
+  return HolderLink::open(config.holder);
+}
+
+Opened open_erofs(const Config& config, const Store& store) {
+  TRY_VOID(probe_erofs(config.cache_dirs.empty() ? config.dir : config.cache_dirs.front()));
+  TRY(auto holder, open_holder(config));
+  TRY(auto core, LazyCore::open(lazy_options(config, *holder), store));
+  TRY(auto backend, ErofsBackend::open(std::move(core), std::move(holder)));
+  return backend;
+}
+
+Opened open_unpack(const Config& config, const Store& store) {
+  TRY(auto backend, UnpackBackend::open(config.dir, store));
+  return backend;
+}
+
+struct Choice {
+  std::string_view name;
+  Opened (*open)(const Config&, const Store&);
+};
+constexpr std::array kChoices{Choice{"erofs", open_erofs}, Choice{"unpack", open_unpack}};
+
+}  // namespace
+
+Result<std::unique_ptr<LayerBackend>> open_backend(const Config& config, std::shared_ptr<blob::ObjectStore> store) {
+  std::string known = "auto";
+  for (const Choice& choice : kChoices) {
+    known += ", " + std::string(choice.name);
+    if (config.backend != "auto" && config.backend != choice.name) continue;
+    auto opened = choice.open(config, store);
+    if (opened || config.backend == choice.name || choice.name == kChoices.back().name) return opened;
+    log_info("an image back end cannot be used here", {{"backend", choice.name}, {"reason", opened.error().message}});
+  }
+  return fail(ErrorCode::invalid_argument, "unknown image back end \"" + config.backend + "\"; known: " + known);
+}
+
+}  // namespace hearth::mount

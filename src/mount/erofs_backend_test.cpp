@@ -1,0 +1,267 @@
+// The kernel back end as its readers see it: while processes are killed, stores vanish and bytes rot, a reader waits,
+// or gets EIO when nothing else is left, but never a wrong byte.
+#include "mount/erofs_backend.hpp"
+
+#include "base/fanotify.hpp"
+#include "base/file.hpp"
+#include "base/random_id.hpp"
+#include "blob/object_store.hpp"
+#include "holder/client.hpp"
+#include "holder/server.hpp"
+#include "image/layer_builder.hpp"
+#include "image/layer_reader.hpp"
+#include "mount/backend_probe.hpp"
+#include "mount/imagefs.hpp"
+#include "mount/imagefs_client.hpp"
+#include "mount/testing/cache_fixture.hpp"
+#include "mount/testing/child_process.hpp"
+#include "mount/testing/lazy_erofs.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <future>
+#include <map>
+#include <thread>
+
+namespace hearth::mount {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Process = mount::testing::ChildProcess;
+using mount::testing::must;
+using mount::testing::noise;
+using mount::testing::prose;
+using mount::testing::TemporaryFolder;
+
+using Contents = std::map<std::string, std::string>;
+
+/// What a reader saw of a file: its bytes, or the errno.
+struct Seen {
+  std::string bytes;
+  int error = 0;
+};
+
+Seen read_at(int mount, const std::string& name) {
+  const UniqueFd file(::openat(mount, name.c_str(), O_RDONLY | O_CLOEXEC));
+  Seen seen;
+  if (!file) return {.error = errno};
+  std::string piece(1 << 20, '\0');
+  for (;;) {
+    const ssize_t size = ::read(file.get(), piece.data(), piece.size());
+    if (size < 0) return {.error = errno};
+    if (size == 0) return seen;
+    seen.bytes.append(piece, 0, static_cast<size_t>(size));
+  }
+}
+
+class ErofsBackendTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root: fanotify, mounts";
+    if (auto able = probe_erofs(folder.path()); !able) GTEST_SKIP() << "this host cannot: " << able.error().message;
+    store = must(blob::open_store((folder.path() / "store").string(), blob::IfMissing::create));
+    for (uint32_t i = 0; i < 24; ++i) {
+      const size_t size = (i % 6 + 1) * 700'000 + i * 4'001;
+      contents["file-" + std::to_string(i)] = i % 2 == 0 ? noise(size, i) : prose(size, i);
+    }
+    fs::create_directories(folder.path() / "source");
+    for (const auto& [name, bytes] : contents) must(write_file_atomic(folder.path() / "source" / name, bytes));
+    layer =
+        must(image::build_layer_from_directory(store, image::StoreScope::workspace("acme"), folder.path() / "source"))
+            .digest;
+  }
+
+  Process start_holder() const {
+    return Process([this] { return holder::serve({.socket = folder.path() / "holder.sock"}).has_value(); });
+  }
+  Process start_imagefs(Duration read_deadline = seconds(30)) const {
+    return Process([this, read_deadline] {
+      return serve({.socket = folder.path() / "imagefs.sock",
+                    .dir = folder.path() / "imagefs",
+                    .holder = folder.path() / "holder.sock",
+                    .store = (folder.path() / "store").string(),
+                    .backend = "erofs",
+                    .read_deadline = read_deadline})
+          .has_value();
+    });
+  }
+  Result<UniqueFd> mounted() const {
+    return ImagefsClient(folder.path() / "imagefs.sock")
+        .layer({.workspace = "acme", .digest = layer, .deadline = Deadline::after(mono_now(), seconds(30))});
+  }
+  void wait_for_holder() const { mount::testing::wait_for_holder(folder.path() / "holder.sock"); }
+
+  /// Reads every file once; returns how many failed. Wrong bytes fail the test.
+  int read_all(int mount) const {
+    int failed = 0;
+    for (const auto& [name, bytes] : contents) {
+      const Seen seen = read_at(mount, name);
+      if (seen.error != 0) {
+        ++failed;
+        continue;
+      }
+      EXPECT_TRUE(seen.bytes == bytes) << name << " has wrong bytes";
+    }
+    return failed;
+  }
+
+  void hide_store() const { fs::rename(folder.path() / "store", folder.path() / "store-away"); }
+  void show_store() const { fs::rename(folder.path() / "store-away", folder.path() / "store"); }
+
+  std::vector<fs::path> data_files() const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::recursive_directory_iterator(folder.path() / "imagefs")) {
+      if (entry.path().extension() == ".data") found.push_back(entry.path());
+    }
+    return found;
+  }
+
+  TemporaryFolder folder{"/var/tmp"};  // a disk: tmpfs raises no events
+  std::shared_ptr<blob::ObjectStore> store;
+  Contents contents;
+  Digest layer;
+};
+
+TEST_F(ErofsBackendTest, ReadersGetWhatTheLayerWasMadeFrom) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs();
+  EXPECT_EQ(read_all(must(mounted()).get()), 0);
+}
+
+TEST_F(ErofsBackendTest, ManyReadersAtOnceGetTheSame) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs();
+  const UniqueFd mount = must(mounted());
+  std::vector<std::future<int>> readers;
+  for (int i = 0; i < 8; ++i)
+    readers.push_back(std::async(std::launch::async, [this, &mount] { return read_all(mount.get()); }));
+  for (auto& reader : readers) EXPECT_EQ(reader.get(), 0);
+}
+
+TEST_F(ErofsBackendTest, AKilledImagefsCostsAReaderNothingButTime) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  for (int delay_ms = 1; delay_ms < 120; delay_ms += 17) {
+    fs::remove_all(folder.path() / "imagefs");
+    auto imagefs = std::make_unique<Process>(start_imagefs());
+    UniqueFd mount = must(mounted());
+    auto reading = std::async(std::launch::async, [this, fd = mount.get()] { return read_all(fd); });
+    for (int kills = 0; kills < 3; ++kills) {
+      std::this_thread::sleep_for(milliseconds(delay_ms));
+      imagefs->end(SIGKILL);
+      imagefs = std::make_unique<Process>(start_imagefs());
+    }
+    EXPECT_EQ(reading.get(), 0) << "killed every " << delay_ms << " ms";
+    mount.reset();
+    imagefs->end(SIGKILL);
+    holder::Client client(folder.path() / "holder.sock");
+    for (const auto& name : must(client.list("imagefs/layer/"))) must(client.drop(name));
+    for (const auto& name : must(client.list("imagefs/pack/"))) must(client.drop(name));
+  }
+}
+
+TEST_F(ErofsBackendTest, AKilledHolderMakesReadersWaitOrFailAndNeverLie) {
+  for (int delay_ms = 1; delay_ms < 60; delay_ms += 23) {
+    fs::remove_all(folder.path() / "imagefs");
+    auto holder = std::make_unique<Process>(start_holder());
+    wait_for_holder();
+    const Process imagefs = start_imagefs();
+    const UniqueFd mount = must(mounted());
+    auto reading = std::async(std::launch::async, [this, &mount] { return read_all(mount.get()); });
+    std::this_thread::sleep_for(milliseconds(delay_ms));
+    holder->end(SIGKILL);
+    std::this_thread::sleep_for(milliseconds(50));
+    holder = std::make_unique<Process>(start_holder());
+    reading.get();  // read_all has looked at every byte; EIO is allowed, zeros are not
+    EXPECT_EQ(read_all(mount.get()), 0) << "afterwards everything can be read";
+    EXPECT_EQ(read_all(must(mounted()).get()), 0);
+  }
+}
+
+TEST_F(ErofsBackendTest, AKilledHolderAndImagefsTogetherNeverLieEither) {
+  auto holder = std::make_unique<Process>(start_holder());
+  wait_for_holder();
+  auto imagefs = std::make_unique<Process>(start_imagefs());
+  UniqueFd mount = must(mounted());
+  holder::Client client(folder.path() / "holder.sock");
+  const UniqueFd copy = must(client.get("imagefs/group"));  // as the supervisor of `hearth up` keeps one
+  const holder::Child dead = must(client.process());
+  auto reading = std::async(std::launch::async, [this, &mount] { return read_all(mount.get()); });
+  std::this_thread::sleep_for(milliseconds(15));
+  holder->end(SIGKILL);
+  imagefs->end(SIGKILL);
+  holder = std::make_unique<Process>(start_holder());
+  wait_for_holder();
+  must(client.relay(copy.get(), {.name = "imagefs/group", .predecessor = dead}));
+  imagefs = std::make_unique<Process>(start_imagefs());
+  reading.get();
+  read_all(mount.get());
+  EXPECT_EQ(read_all(must(mounted()).get()), 0) << "the next mount is whole";
+}
+
+TEST_F(ErofsBackendTest, ACompleteLayerNeedsNoDaemonAndNoStore) {
+  auto holder = std::make_unique<Process>(start_holder());
+  wait_for_holder();
+  auto imagefs = std::make_unique<Process>(start_imagefs());
+  const UniqueFd mount = must(mounted());
+  ASSERT_EQ(read_all(mount.get()), 0);
+  // Its packs lose their marks within a moment.
+  holder::Client client(folder.path() / "holder.sock");
+  const UniqueFd group = must(client.get("imagefs/group"));
+  const auto marks = [&group] {
+    return must(read_file("/proc/self/fdinfo/" + std::to_string(group.get()))).contains("fanotify ino:");
+  };
+  for (int i = 0; i < 500 && marks(); ++i) std::this_thread::sleep_for(milliseconds(20));
+  ASSERT_FALSE(marks());
+  hide_store();
+  imagefs->end(SIGKILL);
+  holder->end(SIGKILL);
+  for (const auto& file : data_files()) {
+    const UniqueFd fd = must(open_file(file, O_RDONLY));
+    ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+  }
+  EXPECT_EQ(read_all(mount.get()), 0);
+}
+
+TEST_F(ErofsBackendTest, WithoutTheStoreAnIncompleteLayerWaitsThenFailsAndWorksAgainWithIt) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs(seconds(2));
+  const UniqueFd mount = must(mounted());
+  hide_store();
+  EXPECT_EQ(read_at(mount.get(), "file-3").error, EIO);
+  show_store();
+  EXPECT_EQ(read_all(mount.get()), 0);
+}
+
+TEST_F(ErofsBackendTest, BytesThatRottedWhileHearthWasStoppedAreMendedNotServed) {
+  {
+    const Process holder = start_holder();
+    wait_for_holder();
+    const Process imagefs = start_imagefs();
+    ASSERT_EQ(read_all(must(mounted()).get()), 0);
+  }
+  for (const auto& file : data_files()) {
+    const UniqueFd fd = must(open_file(file, O_RDWR));
+    for (off_t at = 100'000; at < static_cast<off_t>(fs::file_size(file)); at += 1'500'000) {
+      char byte = 0;
+      if (::pread(fd.get(), &byte, 1, at) != 1) break;
+      byte = static_cast<char>(byte ^ 0x40);
+      ASSERT_EQ(::pwrite(fd.get(), &byte, 1, at), 1);
+    }
+  }
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs();
+  EXPECT_EQ(read_all(must(mounted()).get()), 0);
+}
+
+}  // namespace
+
+}  // namespace hearth::mount

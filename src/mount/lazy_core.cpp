@@ -1,0 +1,20 @@
+#include "mount/lazy_core.hpp"
+
+#include <utility>
+
+namespace hearth::mount {
+
+Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::shared_ptr<blob::ObjectStore> store) {
+  auto core = std::make_unique<LazyCore>();
+  TRY(core->cache_, DiskCache::open(options.cache));
+  core->store_tier_ = std::make_unique<StoreTier>(store);
+  core->fetcher_ =
+      std::make_unique<Fetcher>(FetcherOptions{.tiers = {core->store_tier_.get()}, .cache = core->cache_.get()});
+  core->layers_ = std::make_unique<LazyLayers>(store, core->cache_);
+  core->grants_ = std::make_unique<Grants>(options.dir / "grants", store);
+  core->store_ = std::move(store);
+  core->options_ = std::move(options);
+  return core;
+}
+
+}  // namespace hearth::mount

@@ -1,0 +1,46 @@
+// What the lazy back ends share: the cache, the fetcher, the layers that are open, and what is fetched ahead for them.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "blob/object_store.hpp"
+#include "mount/disk_cache.hpp"
+#include "mount/fetcher.hpp"
+#include "mount/grants.hpp"
+#include "mount/lazy_layers.hpp"
+#include "mount/store_tier.hpp"
+
+#include <filesystem>
+#include <memory>
+
+namespace hearth::mount {
+
+struct LazyOptions {
+  std::filesystem::path dir;  // grants
+  CacheOptions cache;
+  Duration read_deadline = seconds(60);  // after which a read that cannot be served fails with EIO
+  uint32_t read_ahead_kib = 128;         // of the kernel
+};
+
+/// Thread-safe.
+class LazyCore {
+ public:
+  static Result<std::unique_ptr<LazyCore>> open(LazyOptions options, std::shared_ptr<blob::ObjectStore> store);
+
+  const LazyOptions& options() const { return options_; }
+  DiskCache& cache() { return *cache_; }
+  Fetcher& fetcher() { return *fetcher_; }
+  LazyLayers& layers() { return *layers_; }
+  const Grants& grants() const { return *grants_; }
+
+ private:
+  LazyOptions options_;
+  std::shared_ptr<blob::ObjectStore> store_;
+  std::shared_ptr<DiskCache> cache_;
+  std::unique_ptr<StoreTier> store_tier_;
+  std::unique_ptr<Fetcher> fetcher_;
+  std::unique_ptr<LazyLayers> layers_;
+  std::unique_ptr<Grants> grants_;
+};
+
+}  // namespace hearth::mount

@@ -1,0 +1,52 @@
+// Opens layers whose content comes when it is read: their indexes, and the files of their packs on this machine.
+#pragma once
+
+#include "base/digest.hpp"
+#include "base/result.hpp"
+#include "blob/object_store.hpp"
+#include "image/layer_index.hpp"
+#include "mount/cached_layer.hpp"
+#include "mount/disk_cache.hpp"
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hearth::mount {
+
+/// Opens layers: the index from the cache or from the store (then it is kept in the cache), the packs from the cache.
+/// Thread-safe. What is on disk is verified when it is read, so nothing here needs to be synced.
+class LazyLayers {
+ public:
+  LazyLayers(std::shared_ptr<blob::ObjectStore> store, std::shared_ptr<DiskCache> cache)
+      : store_(std::move(store)), cache_(std::move(cache)) {}
+
+  /// Fill descriptors of packs that an earlier process had opened: they are used instead of opening the files, which
+  /// may carry marks. Before any layer is opened.
+  void inherit(std::vector<std::pair<Digest, UniqueFd>> packs);
+
+  /// Errors: not_found, unavailable, corrupt; invalid_argument for an index of version 1, which no page map can show.
+  Result<std::shared_ptr<CachedLayer>> open(const std::string& workspace, const Digest& digest);
+  /// The same from what is on this machine alone, for layers mounted by an earlier process: not_found when it is not.
+  Result<std::shared_ptr<CachedLayer>> reopen(const Digest& digest);
+
+ private:
+  Result<std::shared_ptr<const image::LayerIndex>> local_index(const Digest& digest) const;
+  Result<std::shared_ptr<const image::LayerIndex>> fetched_index(const std::string& workspace,
+                                                                 const Digest& digest) const;
+  Result<> keep(const std::string& workspace, const Digest& digest, std::string_view index) const;
+  Result<std::shared_ptr<CachedLayer>> with_packs(std::string workspace,
+                                                  std::shared_ptr<const image::LayerIndex> index);
+  UniqueFd inherited(const Digest& pack);
+
+  std::shared_ptr<blob::ObjectStore> store_;
+  std::shared_ptr<DiskCache> cache_;
+  std::mutex mutex_;
+  std::map<std::string, UniqueFd> inherited_;  // by hex of the pack's digest
+};
+
+}  // namespace hearth::mount

@@ -1,0 +1,54 @@
+#include "mount/testing/lazy_erofs.hpp"
+
+#include "holder/client.hpp"
+#include "holder/server.hpp"
+#include "mount/backend_probe.hpp"
+#include "mount/backends.hpp"
+#include "mount/testing/child_process.hpp"
+
+#include <stdexcept>
+#include <thread>
+
+namespace hearth::mount::testing {
+
+namespace {
+
+class WithHolder final : public LayerBackend {
+ public:
+  WithHolder(const std::filesystem::path& folder, std::shared_ptr<blob::ObjectStore> store)
+      : holder_([&folder] { return holder::serve({.socket = folder / "holder.sock"}).has_value(); }) {
+    wait_for_holder(folder / "holder.sock");
+    auto opened = open_backend({.dir = folder, .holder = folder / "holder.sock", .backend = "erofs"}, std::move(store));
+    if (!opened) throw std::runtime_error(opened.error().message);
+    backend_ = std::move(*opened);
+  }
+
+  std::string_view name() const override { return backend_->name(); }
+  Result<UniqueFd> mount_layer(const LayerQuestion& question, const ProgressSink& progress) override {
+    return backend_->mount_layer(question, progress);
+  }
+  void stop() override { backend_->stop(); }
+
+ private:
+  ChildProcess holder_;
+  std::unique_ptr<LayerBackend> backend_;
+};
+
+}  // namespace
+
+std::unique_ptr<LayerBackend> open_lazy_erofs(const std::filesystem::path& folder,
+                                              std::shared_ptr<blob::ObjectStore> store) {
+  std::filesystem::create_directories(folder);
+  return std::make_unique<WithHolder>(folder, std::move(store));
+}
+
+bool lazy_erofs_is_possible() {
+  static const bool possible = probe_erofs("/var/tmp").has_value();
+  return possible;
+}
+
+void wait_for_holder(const std::filesystem::path& socket) {
+  for (int i = 0; i < 500 && !holder::Client(socket).list(""); ++i) std::this_thread::sleep_for(milliseconds(10));
+}
+
+}  // namespace hearth::mount::testing
