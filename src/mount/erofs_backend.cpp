@@ -1,25 +1,26 @@
 #include "mount/erofs_backend.hpp"
 
-#include "base/fanotify.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "image/erofs_image.hpp"
 #include "mount/erofs_mount.hpp"
 #include "mount/holder_link.hpp"
 #include "mount/mount_ledger.hpp"
+#include "mount/unused_file.hpp"
+#include "mount/watched_packs.hpp"
 
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <set>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 namespace hearth::mount {
@@ -28,6 +29,8 @@ namespace {
 
 constexpr std::string_view kMetadataFile = "erofs";
 constexpr seconds kHousekeepingEvery{1};
+constexpr seconds kReleaseEvery{10};
+constexpr Duration kKeepFor = std::chrono::minutes(5);  // a layer that was just asked for is about to be used
 
 /// In the order of the index, which is the order of the mount's devices.
 std::vector<std::shared_ptr<PackFile>> packs_of(const CachedLayer& layer) {
@@ -41,11 +44,30 @@ uint32_t errno_of(const Error& error) {
   return error.code == ErrorCode::exhausted ? ENOSPC : EIO;
 }
 
+/// How far the kernel reads ahead. While content comes on demand every page of a window is a page that must be fetched
+/// before the reader goes on: TensorFlow's import then asks for 345 MB with the kernel's own 128 KiB, for 275 MB with
+/// 32, for 217 MB with none, in 7,500, 13,000 and 55,600 events (docs/benchmarks-lazy.md). Once all is here, and for
+/// few large files that are read from end to end, a large window costs nothing and saves calls.
+constexpr uint32_t kScatteredReadAheadKib = 32;
+constexpr uint32_t kStreamingReadAheadKib = 1024;
+constexpr uint64_t kLargeFileBytes = uint64_t{4} << 20;
+
 /// A mounted layer.
 struct Mounted {
   std::shared_ptr<CachedLayer> layer;
   UniqueFd mount;
+  MonoTime asked = mono_now();  // when somebody last asked for it
+  bool streaming = false;       // whether the kernel reads far ahead
 };
+
+void tune_read_ahead(Mounted& mounted) {
+  const image::LayerIndex& index = mounted.layer->index();
+  mounted.streaming = mounted.layer->complete() || index.content_bytes() / index.inode_count() > kLargeFileBytes;
+  const uint32_t kib = mounted.streaming ? kStreamingReadAheadKib : kScatteredReadAheadKib;
+  if (auto set = set_erofs_read_ahead(mounted.mount.get(), kib); !set) {
+    log_warning("read-ahead stays as the kernel has it", {{"error", set.error().message}});
+  }
+}
 
 }  // namespace
 
@@ -61,20 +83,19 @@ struct ErofsBackend::State {
   std::map<std::string, Mounted> mounted;             // by digest (hex)
   std::vector<std::shared_ptr<CachedLayer>> orphans;  // mounted by somebody whose mount is not ours any more
 
-  std::mutex packs_mutex;
-  std::unordered_map<uint64_t, std::shared_ptr<PackFile>> packs;  // whose events we answer
-  std::set<uint64_t> marked;                                      // those that carry a mark
-
+  std::unique_ptr<WatchedPacks> packs;
   std::jthread housekeeper;
+  MonoTime release_at{};  // housekeeper's alone
 
   Result<> inherit();
   std::vector<LedgerEntry> lost_layers(const Inheritance& inheritance) const;
   Result<> enter_in_ledger(const CachedLayer& layer) const;
   Result<Mounted> mount(const LayerQuestion& question);
   Result<UniqueFd> metadata(const CachedLayer& layer) const;
-  Result<> watch(const std::shared_ptr<PackFile>& pack);
   void on_event(const holder::Event& event);
   void keep_house();
+  void release_unused();
+  bool release(const std::shared_ptr<CachedLayer>& layer);
   Result<UniqueFd> clone(const Mounted& layer) const;
 };
 
@@ -93,7 +114,7 @@ Result<> ErofsBackend::State::inherit() {
                 {{"layer", digest.hex()}, {"error", layer.error().message}});
       continue;
     }
-    for (const auto& pack : packs_of(**layer)) TRY_VOID(watch(pack));
+    for (const auto& pack : packs_of(**layer)) TRY_VOID(packs->watch(pack));
     TRY_VOID(holder->keep_mount(digest, fd.get()));
     mounted[digest.hex()] = {std::move(*layer), std::move(fd)};
   }
@@ -103,7 +124,7 @@ Result<> ErofsBackend::State::inherit() {
       log_error("a mounted layer is not had back", {{"layer", entry.layer.hex()}, {"error", layer.error().message}});
       continue;
     }
-    for (const auto& pack : packs_of(**layer)) TRY_VOID(watch(pack));
+    for (const auto& pack : packs_of(**layer)) TRY_VOID(packs->watch(pack));
     orphans.push_back(std::move(*layer));
   }
   if (!mounted.empty()) log_info("mounted layers taken over", {{"layers", mounted.size()}});
@@ -118,23 +139,6 @@ std::vector<LedgerEntry> ErofsBackend::State::lost_layers(const Inheritance& inh
     return std::ranges::any_of(inheritance.mounts, [&entry](const auto& kept) { return kept.first == entry.layer; });
   });
   return lost;
-}
-
-/// In this order: the fill descriptor is open already, then the mark, then whoever mounts the file.
-Result<> ErofsBackend::State::watch(const std::shared_ptr<PackFile>& pack) {
-  const uint64_t token = pack_token(pack->digest());
-  const std::lock_guard lock(packs_mutex);
-  const auto [known, fresh] = packs.emplace(token, pack);
-  if (!fresh && known->second != pack) {
-    if (known->second->digest() != pack->digest()) return fail(ErrorCode::internal, "two packs have one token");
-    known->second = pack;
-    marked.erase(token);
-  }
-  if (pack->complete() || marked.contains(token)) return {};  // what is complete costs nothing
-  TRY_VOID(holder->keep_pack(pack, holder::Observe::no));
-  TRY_VOID(fanotify::mark(holder->group(), pack->data_fd()));
-  marked.insert(token);
-  return {};
 }
 
 /// Made anew for each mount: what lies on the disk is never trusted.
@@ -163,15 +167,13 @@ Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
   TRY(const auto image, metadata(*layer));
   std::vector<int> devices;
   for (const auto& pack : packs_of(*layer)) {
-    TRY_VOID(watch(pack));
+    TRY_VOID(packs->watch(pack));
     devices.push_back(pack->data_fd());
   }
   TRY_VOID(enter_in_ledger(*layer));
   Mounted result{.layer = layer, .mount = {}};
   TRY(result.mount, mount_erofs(image.get(), devices));
-  if (auto set = set_erofs_read_ahead(result.mount.get(), core->options().read_ahead_kib); !set) {
-    log_warning("read-ahead stays as the kernel has it", {{"error", set.error().message}});
-  }
+  tune_read_ahead(result);
   TRY_VOID(holder->keep_mount(question.digest, result.mount.get()));
   log_info("layer mounted", {{"layer", question.digest.hex().substr(0, 12)},
                              {"packs", devices.size()},
@@ -181,12 +183,7 @@ Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
 
 void ErofsBackend::State::on_event(const holder::Event& event) {
   if (event.sequence == 0) return;  // told only
-  std::shared_ptr<PackFile> pack;
-  {
-    const std::lock_guard lock(packs_mutex);
-    const auto found = packs.find(event.token);
-    if (found != packs.end()) pack = found->second;
-  }
+  const auto pack = packs->find(event.token);
   if (!pack) {
     log_error("a read of a pack that is not known fails");
     return holder->answer(event.sequence, EIO);
@@ -204,23 +201,67 @@ void ErofsBackend::State::on_event(const holder::Event& event) {
                        });
 }
 
-/// Packs that have become complete lose their marks: from then on they cost nothing.
 void ErofsBackend::State::keep_house() {
-  const std::lock_guard lock(packs_mutex);
-  for (auto at = marked.begin(); at != marked.end();) {
-    const auto& pack = packs.at(*at);
-    if (!pack->complete()) {
-      ++at;
-      continue;
+  packs->unmark_complete();
+  {
+    const std::lock_guard lock(mutex);
+    for (auto& [hex, layer] : mounted) {
+      if (!layer.streaming && layer.layer->complete()) tune_read_ahead(layer);
     }
-    if (auto unmarked = fanotify::unmark(holder->group(), pack->data_fd()); !unmarked) {
-      log_warning("a complete pack keeps its mark", {{"error", unmarked.error().message}});
-      ++at;
-      continue;
-    }
-    log_info("pack complete", {{"pack", pack->digest().hex().substr(0, 12)}});
-    at = marked.erase(at);
   }
+  if (mono_now() < release_at) return;
+  release_at = mono_now() + kReleaseEvery;
+  release_unused();
+}
+
+/// When a disk of the cache is full of what mounted layers need: those go that nobody has mounted but we. The kernel
+/// tells only once our own mounts are closed; who has it mounted keeps it, and is served as before.
+void ErofsBackend::State::release_unused() {
+  std::vector<Mounted> given_up;
+  {
+    const std::lock_guard lock(mutex);
+    for (auto at = mounted.begin(); at != mounted.end();) {
+      const auto& packs_here = packs_of(*at->second.layer);
+      const bool tight = std::ranges::any_of(packs_here, [](const auto& pack) { return !pack->room_for_prefetch(); });
+      if (!tight || mono_now() - at->second.asked < kKeepFor) {
+        ++at;
+        continue;
+      }
+      given_up.push_back(std::move(at->second));
+      at = mounted.erase(at);
+    }
+  }
+  for (Mounted& layer : given_up) {
+    holder->drop_mount(layer.layer->index().digest());
+    layer.mount.reset();
+    orphans.push_back(std::move(layer.layer));
+  }
+  std::erase_if(orphans, [this](const auto& layer) { return release(layer); });
+}
+
+/// Whether nobody has the layer mounted, so that it was let go.
+bool ErofsBackend::State::release(const std::shared_ptr<CachedLayer>& layer) {
+  const Digest digest = layer->index().digest();
+  const auto path = core->cache().layer_path(digest, kMetadataFile);
+  if (!path || !prove_unused(*path)) return false;
+  std::set<const PackFile*> needed;
+  {
+    const std::lock_guard lock(mutex);
+    if (mounted.contains(digest.hex()) || mounting.contains(digest.hex())) return true;  // asked for again meanwhile
+    for (const auto& [hex, other] : mounted) {
+      for (const auto& pack : packs_of(*other.layer)) needed.insert(pack.get());
+    }
+  }
+  for (const auto& other : orphans) {
+    if (other == layer) continue;
+    for (const auto& pack : packs_of(*other)) needed.insert(pack.get());
+  }
+  for (const auto& pack : packs_of(*layer)) {
+    if (!needed.contains(pack.get())) packs->forget(pack);
+  }
+  ledger->strike(digest);
+  log_info("layer released", {{"layer", digest.hex().substr(0, 12)}});
+  return true;
 }
 
 Result<UniqueFd> ErofsBackend::State::clone(const Mounted& layer) const {
@@ -240,6 +281,7 @@ Result<std::unique_ptr<ErofsBackend>> ErofsBackend::open(std::unique_ptr<LazyCor
   auto state = std::make_unique<State>();
   state->core = std::move(core);
   state->holder = std::move(holder);
+  state->packs = std::make_unique<WatchedPacks>(*state->holder);
   state->ledger = std::make_unique<MountLedger>(state->core->options().dir / "mounted");
   TRY_VOID(state->inherit());
   State* const raw = state.get();
@@ -263,7 +305,10 @@ Result<UniqueFd> ErofsBackend::mount_layer(const LayerQuestion& question, const 
   const std::string hex = question.digest.hex();
   std::unique_lock lock(state.mutex);
   state.changed.wait(lock, [&state, &hex] { return !state.mounting.contains(hex); });
-  if (const auto found = state.mounted.find(hex); found != state.mounted.end()) return state.clone(found->second);
+  if (const auto found = state.mounted.find(hex); found != state.mounted.end()) {
+    found->second.asked = mono_now();
+    return state.clone(found->second);
+  }
   state.mounting.insert(hex);
   lock.unlock();
   auto mounted = state.mount(question);

@@ -9,12 +9,19 @@ Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::share
   TRY(core->cache_, DiskCache::open(options.cache));
   core->store_tier_ = std::make_unique<StoreTier>(store);
   core->fetcher_ =
-      std::make_unique<Fetcher>(FetcherOptions{.tiers = {core->store_tier_.get()}, .cache = core->cache_.get()});
+      std::make_unique<Fetcher>(FetcherOptions{.tiers = {core->store_tier_.get()}});
+  core->verifier_ = std::make_unique<CacheVerifier>(*core->cache_, *core->fetcher_, VerifierOptions{});
+  core->verifier_->start();
   core->layers_ = std::make_unique<LazyLayers>(store, core->cache_);
   core->grants_ = std::make_unique<Grants>(options.dir / "grants", store);
   core->store_ = std::move(store);
   core->options_ = std::move(options);
   return core;
+}
+
+LazyCore::~LazyCore() {
+  if (fetcher_) fetcher_->stop();
+  if (verifier_) verifier_->stop();
 }
 
 }  // namespace hearth::mount

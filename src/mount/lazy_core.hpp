@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "blob/object_store.hpp"
+#include "mount/cache_verifier.hpp"
 #include "mount/disk_cache.hpp"
 #include "mount/fetcher.hpp"
 #include "mount/grants.hpp"
@@ -19,12 +20,12 @@ struct LazyOptions {
   std::filesystem::path dir;  // grants
   CacheOptions cache;
   Duration read_deadline = seconds(60);  // after which a read that cannot be served fails with EIO
-  uint32_t read_ahead_kib = 128;         // of the kernel
 };
 
 /// Thread-safe.
 class LazyCore {
  public:
+  ~LazyCore();
   static Result<std::unique_ptr<LazyCore>> open(LazyOptions options, std::shared_ptr<blob::ObjectStore> store);
 
   const LazyOptions& options() const { return options_; }
@@ -39,6 +40,7 @@ class LazyCore {
   std::shared_ptr<DiskCache> cache_;
   std::unique_ptr<StoreTier> store_tier_;
   std::unique_ptr<Fetcher> fetcher_;
+  std::unique_ptr<CacheVerifier> verifier_;
   std::unique_ptr<LazyLayers> layers_;
   std::unique_ptr<Grants> grants_;
 };

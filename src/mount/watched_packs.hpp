@@ -1,0 +1,39 @@
+// The packs whose readers we serve: known to the holder by a token, marked as long as something in them is missing.
+#pragma once
+
+#include "base/result.hpp"
+#include "mount/holder_link.hpp"
+#include "mount/pack_file.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+
+namespace hearth::mount {
+
+/// Thread-safe.
+class WatchedPacks {
+ public:
+  /// Borrowed: outlives it.
+  explicit WatchedPacks(HolderLink& holder) : holder_(holder) {}
+
+  /// Marks the file, unless it is complete, and has its events sent. Before it is mounted: the kernel decides when a
+  /// file is opened whether its reads raise events. Again: nothing happens.
+  Result<> watch(const std::shared_ptr<PackFile>& pack);
+  /// Null: not watched.
+  std::shared_ptr<PackFile> find(uint64_t token) const;
+  /// Packs that have become complete lose their marks, under live mounts: from then on they cost nothing.
+  void unmark_complete();
+  /// No mount reads it any more.
+  void forget(const std::shared_ptr<PackFile>& pack);
+
+ private:
+  HolderLink& holder_;
+  mutable std::mutex mutex_;
+  std::unordered_map<uint64_t, std::shared_ptr<PackFile>> packs_;  // by token
+  std::set<uint64_t> marked_;
+};
+
+}  // namespace hearth::mount
