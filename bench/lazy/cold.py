@@ -28,6 +28,8 @@ class ColdStarts:
             for net in nets:
                 for work in works:
                     for name, row in self.rows.items():
+                        if row.repetitions is not None and repetition >= row.repetitions:
+                            continue
                         where = {"part": "cold", "row": name, "work": work, "net": net, "repetition": repetition}
                         if name in prepared:
                             self.results.add(where | {"failed": prepared[name]})

@@ -3,7 +3,7 @@
 //
 //   reader sequential PATH..   every byte of the files, 1 MiB at a time; with "-" as PATH the paths come on stdin
 //   reader random COUNT PATH   COUNT reads of 4 KiB at random pages of the file
-//   reader mmap PATH           one byte of every page, through a mapping
+//   reader mmap ROUNDS PATH    one byte of every page, through a mapping made anew ROUNDS times
 //   reader stat ROUNDS         lstat of every path that comes on stdin, ROUNDS times
 //   reader readdir ROUNDS DIR  the names of the whole tree, ROUNDS times
 //   reader touched             for every path on stdin the runs of its pages that are in memory: "PATH\tOFFSET\tLENGTH"
@@ -128,11 +128,17 @@ Result<Done> read_random(uint64_t count, const std::string& path) {
   return Done{.count = count, .bytes = count * kPageBytes};
 }
 
-Result<Done> touch_mapped(const std::string& path) {
-  TRY(const Mapping mapping, Mapping::open(path));
-  const auto bytes = mapping.bytes();
-  for (size_t at = 0; at < bytes.size(); at += kPageBytes) (void)bytes[at];  // volatile: is read
-  return Done{.count = mapping.pages(), .bytes = bytes.size()};
+Result<Done> touch_mapped(uint64_t rounds, const std::string& path) {
+  Done done;
+  for (uint64_t round = 0; round < rounds; ++round) {
+    TRY(const Mapping mapping, Mapping::open(path));
+    const auto bytes = mapping.bytes();
+    uint8_t all = 0;
+    for (size_t at = 0; at < bytes.size(); at += kPageBytes) all = static_cast<uint8_t>(all | bytes[at]);
+    done.count += mapping.pages();
+    done.bytes += bytes.size();
+  }
+  return done;
 }
 
 Result<Done> stat_all(uint64_t rounds, std::span<const std::string> paths) {
@@ -197,7 +203,6 @@ Result<Done> run(const Wanted& wanted) {
   const auto& arguments = wanted.arguments;
   const size_t count = arguments.size();
   if (wanted.loop == "sequential" && count > 0) return read_whole(arguments[0] == "-" ? wanted.paths : arguments);
-  if (wanted.loop == "mmap" && count == 1) return touch_mapped(arguments[0]);
   if (wanted.loop == "random" && count == 2) {
     TRY(const uint64_t reads, number_of(arguments[0]));
     return read_random(reads, arguments[1]);
@@ -205,6 +210,10 @@ Result<Done> run(const Wanted& wanted) {
   if (wanted.loop == "stat" && count == 1) {
     TRY(const uint64_t rounds, number_of(arguments[0]));
     return stat_all(rounds, wanted.paths);
+  }
+  if (wanted.loop == "mmap" && count == 2) {
+    TRY(const uint64_t rounds, number_of(arguments[0]));
+    return touch_mapped(rounds, arguments[1]);
   }
   if (wanted.loop == "readdir" && count == 2) {
     TRY(const uint64_t rounds, number_of(arguments[0]));

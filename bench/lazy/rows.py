@@ -15,6 +15,8 @@ from places import OCI, STATE, TAG, TREE, WORKLOADS
 
 
 class Row:
+    repetitions = None  # as many as asked for
+
     def __init__(self, name, containers, network):
         self.name, self.containers, self.network = name, containers, network
         self.runs = 0
@@ -53,7 +55,9 @@ class Local(Row):
 
 
 class Eager(Row):
-    """Everything is copied, then unpacked, then started: skopeo, umoci, runc."""
+    """Everything is copied, then unpacked, then started: skopeo, umoci, runc. It is slow, and never the best eager row: once is enough."""
+
+    repetitions = 1
 
     def cold(self, work):
         layout = STATE / "oci"
@@ -80,6 +84,7 @@ class Containerd(Row):
     def __init__(self, name, containers, network, igzip=False):
         super().__init__(name, containers, network)
         self.igzip = igzip
+        self.repetitions = None if igzip else 1
         self.daemon = None
 
     def environment(self):

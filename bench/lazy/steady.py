@@ -11,8 +11,8 @@ from places import PROGRAMS, STATE, TREE, WORKLOADS
 READER = PROGRAMS / "reader"
 PATIENCE_S = 600
 SETTLE_S = 60  # for a layer to be complete and verified after all of it was read
-RANDOM_READS = {"cold": 3000, "warm": 200000}
-ROUNDS = {"cold": 1, "warm": 5}
+RANDOM_READS = {"cold": 10000, "warm": 500000}
+ROUNDS = {"cold": 1, "warm": 10}  # a warm round lasts too short to be timed alone
 
 
 class Tree:
@@ -39,10 +39,10 @@ def read(*words, root=None, paths=()):
 
 
 LOOPS = {
-    "sequential": lambda tree, root, _: read("sequential", tree.largest, root=root),
+    "sequential": lambda tree, root, cache: read("sequential", *[tree.largest] * ROUNDS[cache], root=root),
     "random 4 KiB": lambda tree, root, cache: read("random", RANDOM_READS[cache], tree.largest, root=root),
-    "mmap": lambda tree, root, _: read("mmap", tree.largest, root=root),
-    "small files": lambda tree, root, _: read("sequential", "-", root=root, paths=tree.python),
+    "mmap": lambda tree, root, cache: read("mmap", ROUNDS[cache], tree.largest, root=root),
+    "small files": lambda tree, root, cache: read("sequential", "-", root=root, paths=tree.python * ROUNDS[cache]),
     "stat": lambda tree, root, cache: read("stat", ROUNDS[cache], root=root, paths=tree.all),
     "readdir": lambda tree, root, cache: read("readdir", ROUNDS[cache], ".", root=root),
 }
