@@ -10,4 +10,5 @@ find_package(CURL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(prometheus-cpp REQUIRED COMPONENTS core)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(isal IMPORTED_TARGET libisal)  # x86-64 only
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)

@@ -44,6 +44,9 @@ class Intent {
   const std::string& id() const { return id_; }
   const std::string& workspace() const { return options_.workspace; }
 
+  /// Whether the object was condemned when the intent began: referring to another one is cheaper then. No I/O.
+  bool is_condemned(const std::string& key) const { return !marks_of(key).empty(); }
+
   /// Objects (full keys) that were found after begin() and that something will refer to. Answers those that are gone
   /// after all and must be made again; the others stay. No I/O unless one was condemned. Waits while one is being
   /// deleted. unavailable when that takes too long, or when the intent was not renewed for too long.

@@ -103,6 +103,8 @@ std::string to_json(const ImageRecord& record) {
                   {"entries", record.layer.entries},
                   {"chunks", record.layer.chunks},
                   {"packs", record.layer.packs},
+                  {"new_bytes", record.layer.new_bytes},
+                  {"shared_bytes", record.layer.shared_bytes},
                   {"stale_pyc", record.layer.stale_pyc},
                   {"env", record.env},
                   {"user", record.user},
@@ -131,6 +133,8 @@ Result<ImageRecord> parse_image_record(std::string_view bytes) {
                   .entries = number(json, "entries"),
                   .chunks = number(json, "chunks"),
                   .packs = number(json, "packs"),
+                  .new_bytes = number(json, "new_bytes"),
+                  .shared_bytes = number(json, "shared_bytes"),
                   .stale_pyc = number(json, "stale_pyc")};
   record.env = texts(json, "env");
   record.user = text(json, "user");

@@ -1,17 +1,16 @@
 #include "image/import.hpp"
 
 #include "base/random_id.hpp"
+#include "image/import_history.hpp"
+#include "image/layer_feed.hpp"
 #include "image/layer_merger.hpp"
 #include "image/layer_writer.hpp"
 #include "oci/byte_source.hpp"
-#include "oci/decompress.hpp"
 #include "oci/image_archive.hpp"
-#include "oci/read_ahead.hpp"
 #include "oci/registry_fetch.hpp"
 #include "oci/tar_reader.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <optional>
 #include <utility>
 
@@ -20,21 +19,6 @@ namespace hearth::image {
 namespace {
 
 constexpr uint64_t kProgressEveryBytes = 8 * 1024 * 1024;
-
-/// Counts compressed bytes as they are read, by whichever thread.
-class CountedSource final : public oci::ByteSource {
- public:
-  CountedSource(oci::ByteSource& inner, std::atomic<uint64_t>& total) : inner_(inner), total_(total) {}
-  Result<size_t> read(char* to, size_t size) override {
-    TRY(const size_t got, inner_.read(to, size));
-    total_ += got;
-    return got;
-  }
-
- private:
-  oci::ByteSource& inner_;
-  std::atomic<uint64_t>& total_;
-};
 
 class TemporaryDirectory {
  public:
@@ -65,7 +49,7 @@ class TemporaryDirectory {
 class Importer {
  public:
   Importer(LayerWriter& writer, const oci::ImageArchive& archive, const ImportOptions& options)
-      : writer_(writer), archive_(archive), options_(options), merger_(writer.tree()) {
+      : writer_(writer), archive_(archive), options_(options), merger_(writer.tree()), feed_(archive) {
     for (const oci::LayerBlob& blob : archive.layers()) total_ += blob.size;
   }
 
@@ -115,34 +99,17 @@ class Importer {
 
   void report(std::string_view phase) {
     reported_ = unpacked_;
-    if (options_.progress) options_.progress({.phase = phase, .done = stored_read_, .total = total_});
+    if (options_.progress) options_.progress({.phase = phase, .done = feed_.stored_bytes(), .total = total_});
   }
 
   Result<> read_layer(size_t i) {
-    const oci::LayerBlob& blob = archive_.layers()[i];
-    TRY(const auto stored, archive_.open_layer(i));
-    CountedSource counted(*stored, stored_read_);
-    oci::HashingSource stored_hash(counted);
-    TRY(const auto plain, oci::Decompressor::open(stored_hash));
-    // Stored plain, the two digests are of the same bytes; one hash does.
-    const bool is_plain = plain->compression() == oci::Compression::none;
-    if (is_plain || !blob.digest) stored_hash.count_only();
-    oci::ReadAhead ahead(*plain);  // decompression has a thread of its own
-    oci::HashingSource plain_hash(ahead);
-    Guard guarded(*this, plain_hash);
+    TRY(oci::ByteSource* const plain, feed_.next());
+    Guard guarded(*this, *plain);
     oci::TarReader tar(guarded, {.entries = options_.limits.entries - entries_});
     TRY(auto entries, read_entries(tar));
     entries_ += tar.entries();
     for (const std::string& note : tar.notes()) notes_.push_back("layer " + std::to_string(i + 1) + ": " + note);
-
-    // The tar reader has read to the end, so both digests are of everything.
-    if (stored_hash.bytes() != blob.size) return fail(ErrorCode::corrupt, "its size is not the one that was promised");
-    const Digest diff_id = plain_hash.finish();
-    const Digest stored_digest = is_plain ? diff_id : stored_hash.finish();
-    if (blob.digest && stored_digest != *blob.digest) return fail(ErrorCode::corrupt, "it does not match its digest");
-    if (diff_id != archive_.config().diff_ids[i]) {
-      return fail(ErrorCode::corrupt, "its content does not match the diff_id in the image config");
-    }
+    TRY_VOID(feed_.check());  // the tar reader has read to the end
     return merger_.apply(std::move(entries));
   }
 
@@ -165,8 +132,8 @@ class Importer {
   const oci::ImageArchive& archive_;
   const ImportOptions& options_;
   LayerMerger merger_;
+  LayerFeed feed_;
   std::vector<std::string> notes_;
-  std::atomic<uint64_t> stored_read_ = 0;
   uint64_t total_ = 0;
   uint64_t unpacked_ = 0;
   uint64_t reported_ = 0;
@@ -200,7 +167,16 @@ Result<ImageRecord> import_image(const std::shared_ptr<blob::ObjectStore>& store
                                  const ImportSource& source, const ImportOptions& options) {
   TRY(const auto work, TemporaryDirectory::make(options.work_directory));
   TRY(const auto archive, open_archive(source, options, work.path()));
-  const BuildOptions build{.workers = options.workers, .stop = options.stop};
+  if (options.intent) {
+    TRY(auto known, find_import(*store, scope, archive->manifest_digest(), *options.intent));
+    if (known) {
+      known->source = to_string(source);
+      known->layer.new_bytes = 0;
+      return std::move(*known);
+    }
+  }
+  const BuildOptions build{
+      .workers = options.workers, .stop = options.stop, .intent = options.intent, .catalogue = options.catalogue};
   LayerWriter writer(store, scope, build);
   Importer importer(writer, *archive, options);
   TRY_VOID(importer.run());
@@ -217,6 +193,7 @@ Result<ImageRecord> import_image(const std::shared_ptr<blob::ObjectStore>& store
   record.manifest = archive->manifest_digest();
   record.source_layers = archive->layers().size();
   record.notes = importer.take_notes();
+  if (options.intent) TRY_VOID(remember_import(*store, scope, record));
   return record;
 }
 

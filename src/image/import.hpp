@@ -58,6 +58,9 @@ struct ImportOptions {
   std::stop_token stop;
   Deadline deadline;  // of the download
   unsigned workers = 0;
+  /// As of BuildOptions. With an intent an image that was imported before is not read again.
+  std::shared_ptr<blob::Intent> intent;
+  std::shared_ptr<ChunkCatalogue> catalogue;
 };
 
 /// What is known about an imported image; the catalog stores it under the image's name.

@@ -5,6 +5,7 @@
 
 #include "base/digest.hpp"
 #include "base/result.hpp"
+#include "blob/intent.hpp"
 #include "blob/object_store.hpp"
 #include "image/store_scope.hpp"
 
@@ -18,6 +19,8 @@
 
 namespace hearth::image {
 
+class ChunkCatalogue;
+
 /// What a new layer is; `digest` and `index_bytes` make the LayerRef of the catalog.
 struct LayerSummary {
   Digest digest;               // names ws/<w>/layers/<hex>
@@ -27,6 +30,8 @@ struct LayerSummary {
   uint64_t entries = 0;        // names in the tree
   uint64_t chunks = 0;         // different chunks
   uint64_t packs = 0;
+  uint64_t new_bytes = 0;     // of packs that were written for it
+  uint64_t shared_bytes = 0;  // stored bytes of its chunks in packs of other layers
   uint64_t stale_pyc =
       0;  // .pyc files whose recorded source time or size is wrong: Python recompiles them at every start
 };
@@ -39,6 +44,11 @@ struct BuildOptions {
   unsigned workers = 0;       // threads that hash and compress; 0 = one a core
   BuildProgress progress;
   std::stop_token stop;  // cancelled when requested
+  /// Begun by the caller before it looked anything up, and ended by it after the root was written: keeps what the layer
+  /// relies on. Without it nothing of other layers is referred to, and a collection at the same time may take packs
+  /// away.
+  std::shared_ptr<blob::Intent> intent;
+  std::shared_ptr<ChunkCatalogue> catalogue;  // where to look for chunks that are there already; may be null
 };
 
 /// What overlayfs writes into an upper directory to hide lower names.

@@ -93,7 +93,8 @@ Result<LayerSummary> LayerWriter::finish() {
   if (options_.stop.stop_requested()) return fail(ErrorCode::cancelled, "cancelled before the layer was complete");
   LayerSummary summary{.digest = layer.digest, .index_bytes = layer.bytes.size()};
   const std::string key = scope_.layer_key(layer.digest);
-  TRY(const blob::Created created, store_->create(key, layer.bytes));
+  TRY(const blob::Created created,
+      options_.intent ? options_.intent->create(key, layer.bytes) : store_->create(key, layer.bytes));
   // An equal tree was there before, perhaps packed otherwise: then its index counts, and our packs are garbage.
   if (created == blob::Created::no) {
     TRY(layer.bytes, store_->get(key));
@@ -106,6 +107,8 @@ Result<LayerSummary> LayerWriter::finish() {
   summary.entries = index.entry_count();
   summary.chunks = index.chunk_count();
   summary.packs = index.pack_count();
+  summary.new_bytes = chunks_.summary().new_bytes;
+  summary.shared_bytes = chunks_.summary().shared_bytes;
   summary.stale_pyc = tree_.count_stale_pyc();
   return summary;
 }

@@ -46,8 +46,13 @@ struct PackTable {
   uint64_t plain_size = 0;
 };
 
-/// Reads the table of a whole pack; corrupt when its entries do not cover exactly the bytes before it. Whether chunks
-/// match their digests is not looked at.
-Result<PackTable> read_pack_table(std::string_view pack);
+/// Bytes of the table of a pack, told by the last kPackTrailerBytes of the pack, or more. corrupt when there is none.
+inline constexpr uint64_t kPackTrailerBytes = 48;
+Result<uint64_t> pack_table_bytes(std::string_view tail);
+
+/// Reads the table of a pack of `pack_size` bytes from its last bytes: all of the table, or more, or the whole pack.
+/// corrupt when it is damaged or its entries do not cover exactly the bytes before it. Whether chunks match their
+/// digests is not looked at.
+Result<PackTable> read_pack_table(std::string_view tail, uint64_t pack_size);
 
 }  // namespace hearth::image

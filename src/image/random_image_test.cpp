@@ -25,7 +25,7 @@ void expect_true_places(blob::ObjectStore& store, const LayerReader& reader) {
     const std::string bytes = store.get(StoreScope::workspace("w").pack_key(index.pack(i).digest)).value();
     EXPECT_EQ(bytes.size(), index.pack(i).size);
     EXPECT_LE(bytes.size(), kPackBytes);
-    packs.push_back(read_pack_table(bytes).value());
+    packs.push_back(read_pack_table(bytes, bytes.size()).value());
     EXPECT_EQ(packs.back().plain_size, index.pack(i).plain_size);
   }
   for (uint32_t chunk = 0; chunk < index.chunk_count(); ++chunk) {

@@ -8,11 +8,11 @@ namespace hearth::oci {
 namespace {
 
 constexpr size_t kBlockBytes = 256 * 1024;
-constexpr size_t kMaxBlocks = 16;
 
 }  // namespace
 
-ReadAhead::ReadAhead(ByteSource& inner) : inner_(inner), thread_([this] { run(); }) {}
+ReadAhead::ReadAhead(ByteSource& inner, size_t ahead_bytes)
+    : inner_(inner), max_blocks_(std::max<size_t>(2, ahead_bytes / kBlockBytes)), thread_([this] { run(); }) {}
 
 ReadAhead::~ReadAhead() {
   {
@@ -42,7 +42,7 @@ void ReadAhead::run() {
       return have;
     });
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return dropped_ || blocks_.size() < kMaxBlocks; });
+    changed_.wait(lock, [this] { return dropped_ || blocks_.size() < max_blocks_; });
     if (dropped_) return;
     if (!block.empty()) blocks_.push_back(std::move(block));
     error_ = std::move(error);

@@ -15,7 +15,7 @@ namespace hearth::oci {
 /// The inner source belongs to the thread until this object is destroyed (which waits for a read in progress).
 class ReadAhead final : public ByteSource {
  public:
-  explicit ReadAhead(ByteSource& inner);
+  explicit ReadAhead(ByteSource& inner, size_t ahead_bytes = size_t{4} << 20);
   ~ReadAhead() override;
   Result<size_t> read(char* to, size_t size) override;
 
@@ -23,6 +23,7 @@ class ReadAhead final : public ByteSource {
   void run();
 
   ByteSource& inner_;
+  const size_t max_blocks_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> blocks_;

@@ -83,6 +83,7 @@ OWNERS = {
     r"archive": {"src/oci"},
     r"zstd\.h": {"src/oci", "src/image", "src/record", "src/mount"},
     r"zlib\.h": {"src/oci", "src/image/testing"},
+    r"isa-l/": {"src/oci"},
     r"openssl/": {"src/base"},
 }
 AWAITABLE = "boost/asio/awaitable.hpp"
