@@ -2,10 +2,10 @@
 
 #include "base/file.hpp"
 #include "base/process.hpp"
-#include "base/spawn_actions.hpp"
+#include "holder/kept_descriptors.hpp"
 
 #include <fcntl.h>
-#include <spawn.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,29 +13,24 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <memory>
 
 namespace hearth::holder {
 
 namespace {
 
+#if defined(__has_feature) && __has_feature(thread_sanitizer)
+// ThreadSanitizer's own clone() takes every child for a fork; this is glibc's.
+extern "C" int __clone(int (*run)(void*), void* stack, int flags, void* argument, ...);
+constexpr auto kClone = &__clone;
+#else
+constexpr auto kClone = &::clone;
+#endif
+
 constexpr uint32_t kTargetMax = 1023;  // the soft limit children start with
-
-/// The holder raises its own limit of open files; children get the usual one, which programs that use select(2) need.
-class UsualFileLimit {
- public:
-  UsualFileLimit() {
-    ::getrlimit(RLIMIT_NOFILE, &raised_);
-    rlimit usual = raised_;
-    usual.rlim_cur = std::min<rlim_t>(usual.rlim_max, kTargetMax + 1);
-    ::setrlimit(RLIMIT_NOFILE, &usual);
-  }
-  ~UsualFileLimit() { ::setrlimit(RLIMIT_NOFILE, &raised_); }
-  UsualFileLimit(const UsualFileLimit&) = delete;
-  UsualFileLimit& operator=(const UsualFileLimit&) = delete;
-
- private:
-  rlimit raised_{};
-};
+constexpr size_t kStackBytes = 64 * 1024;
+static_assert(kFirstHeld > kTargetMax + kSeqpacketFdsMax + 3, "what a child gets must lie below what it shall not see");
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> out;
@@ -75,14 +70,66 @@ Result<std::vector<UniqueFd>> moved_above_targets(const std::vector<int>& source
   return moved;
 }
 
-void set_attributes(posix_spawnattr_t* attributes) {
+/// What a child needs between clone and exec. It lies in the holder's memory, which both have until the exec.
+struct Plan {
+  const char* program;
+  char** args;
+  char** environment;
+  const char* directory;
+  const UniqueFd* sources;
+  const uint32_t* targets;
+  size_t count;
+  int last_source;
+  rlimit files;
+  int error = 0;
+};
+
+/// Runs in the child, on a stack of its own, while the holder waits for the exec: nothing here may allocate or lock.
+/// The table of descriptors is the holder's until the first line has made a copy, which leaves out all that is kept:
+/// copying that, and closing it again in the exec, would take milliseconds when there is much.
+[[noreturn]] __attribute__((no_sanitize("address", "thread"))) void become(Plan& plan) {
+  bool right = ::close_range(static_cast<unsigned>(plan.last_source) + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0 ||
+               ::unshare(CLONE_FILES) == 0;
+  if (right) {
+    ::setsid();
+    for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+    for (size_t i = 0; i < plan.count && right; ++i) {
+      right = ::dup2(plan.sources[i].get(), static_cast<int>(plan.targets[i])) >= 0;
+    }
+    right = right && ::chdir(plan.directory) == 0;
+    ::setrlimit(RLIMIT_NOFILE, &plan.files);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    if (right) ::execve(plan.program, plan.args, plan.environment);
+  }
+  plan.error = errno;
+  ::_exit(127);
+}
+
+/// The pid, or an errno in plan.error.
+pid_t start(Plan& plan) {
   sigset_t all;
+  sigset_t before;
   sigfillset(&all);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigdefault(attributes, &all);
-  posix_spawnattr_setsigmask(attributes, &none);
-  posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  ::sigprocmask(SIG_BLOCK, &all, &before);  // no handler of ours runs in the child
+  const auto stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
+  const auto run = [](void* argument) __attribute__((no_sanitize("address", "thread"))) -> int {
+    become(*static_cast<Plan*>(argument));
+  };
+  const pid_t pid = kClone(run, stack.get() + kStackBytes, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &plan);
+  if (pid < 0) plan.error = errno;
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid > 0 && plan.error != 0) ::waitpid(pid, nullptr, 0);
+  return pid;
+}
+
+/// The path to execute: looked up in our PATH when it is a bare name.
+Result<std::string> program_of(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  auto found = find_program(name);
+  if (!found) return fail_errno("start " + name, ENOENT);
+  return std::move(*found);
 }
 
 }  // namespace
@@ -102,22 +149,26 @@ Result<Child> start_child(const Spawn& spawn, const std::vector<UniqueFd>& fds) 
   }
   TRY(const auto moved, moved_above_targets(sources));
 
-  SpawnActions actions;
-  set_attributes(&actions.attributes);
+  TRY(const std::string program, program_of(spawn.args[0]));
   const std::string directory = spawn.directory.empty() ? "/" : spawn.directory;
-  posix_spawn_file_actions_addchdir_np(&actions.files, directory.c_str());
-  for (size_t i = 0; i < moved.size(); ++i) {
-    posix_spawn_file_actions_adddup2(&actions.files, moved[i].get(), static_cast<int>(targets[i]));
-  }
   std::vector<char*> args = pointers(spawn.args);
   std::vector<char*> environment = pointers(spawn.environment);
-  const UsualFileLimit limit;
-  Child child;
-  const int error =
-      ::posix_spawnp(&child.pid, args[0], &actions.files, &actions.attributes, args.data(), environment.data());
-  if (error != 0) return fail_errno("start " + spawn.args[0], error);
-  child.start_time = process_start_time(child.pid).value_or(0);
-  return child;
+  // The holder raises its own limit of open files; children get the usual one, which programs that use select(2) need.
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, kTargetMax + 1);
+  Plan plan{.program = program.c_str(),
+            .args = args.data(),
+            .environment = environment.data(),
+            .directory = directory.c_str(),
+            .sources = moved.data(),
+            .targets = targets.data(),
+            .count = moved.size(),
+            .last_source = std::ranges::max_element(moved, {}, &UniqueFd::get)->get(),
+            .files = files};
+  const pid_t pid = start(plan);
+  if (plan.error != 0) return fail_errno("start " + spawn.args[0], plan.error);
+  return Child{pid, process_start_time(pid).value_or(0)};
 }
 
 std::vector<Exit> reap_children() {

@@ -9,7 +9,8 @@
 
 namespace hearth::holder {
 
-/// vfork and exec, so that the cost does not grow with what the holder holds. `fds` go to spawn.targets, in order.
+/// The cost does not grow with what the holder keeps (KeptDescriptors numbers it out of the way). `fds` go to
+/// spawn.targets, in order.
 Result<Child> start_child(const Spawn& spawn, const std::vector<UniqueFd>& fds);
 
 /// Reaps every child that has ended, orphans included; never waits. `sequence` is left 0.

@@ -8,7 +8,7 @@ namespace hearth::holder {
 /// Shares of a limit of open files (RLIMIT_NOFILE).
 struct DescriptorBudget {
   uint64_t limit = 0;   // all of them
-  uint64_t kept = 0;    // put, tracked and relayed ones
+  uint64_t kept = 0;    // what is put, tracked (two each) and relayed
   uint64_t events = 0;  // reads that may wait at once although all of `kept` is used; more may when it is not
   uint64_t layers = 0;  // mounted ones that `kept` is enough for, see kDescriptorsPerLayer
 };

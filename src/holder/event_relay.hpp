@@ -57,6 +57,7 @@ class EventRelay {
   /// not_found when it is answered. The descriptor is a duplicate.
   Result<UniqueFd> event_fd(uint64_t sequence) const;
 
+  size_t tracked() const { return files_.size(); }
   size_t waiting() const { return waiting_.size(); }
   size_t descriptors() const { return (group_ ? 1 : 0) + files_.size() + waiting_.size(); }
   Counted counts() const;

@@ -12,21 +12,24 @@ constexpr size_t kNamesBytesMax = 96 * 1024;  // of one page of `list`
 
 }  // namespace
 
-Result<> KeptDescriptors::check(std::string_view name) const {
+UniqueFd out_of_the_way(UniqueFd fd) {
+  UniqueFd moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, kFirstHeld));
+  return moved ? std::move(moved) : std::move(fd);
+}
+
+Result<> KeptDescriptors::check(std::string_view name, size_t elsewhere) const {
   if (name.empty() || name.size() > kNameMax) {
     return fail(ErrorCode::invalid_argument, "a name has 1 to " + std::to_string(kNameMax) + " bytes");
   }
-  if (kept_.size() >= most_ && !kept_.contains(name)) {
+  if (kept_.size() + elsewhere >= most_ && !kept_.contains(name)) {
     return fail(ErrorCode::exhausted, "the holder keeps " + std::to_string(most_) +
                                           " descriptors already, which is what this host's limit of open files allows");
   }
   return {};
 }
 
-Result<> KeptDescriptors::put(std::string_view name, UniqueFd fd) {
-  TRY_VOID(check(name));
-  kept_.insert_or_assign(std::string(name), std::move(fd));
-  return {};
+void KeptDescriptors::put(std::string_view name, UniqueFd fd) {
+  kept_.insert_or_assign(std::string(name), out_of_the_way(std::move(fd)));
 }
 
 Result<UniqueFd> KeptDescriptors::get(std::string_view name) const {

@@ -12,19 +12,28 @@
 
 namespace hearth::holder {
 
+/// What is kept is numbered from here on. What a child is given lies below, so that nothing kept is ever copied to it.
+inline constexpr int kFirstHeld = 1152;
+
+/// The same, numbered from kFirstHeld on, as far as the limit of open files allows.
+UniqueFd out_of_the_way(UniqueFd fd);
+
 class KeptDescriptors {
  public:
   explicit KeptDescriptors(size_t most) : most_(most) {}
 
-  /// Whether put() would succeed with this name: invalid_argument, exhausted.
-  Result<> check(std::string_view name) const;
-  Result<> put(std::string_view name, UniqueFd fd);
+  /// Whether put() with this name is in order while so many other descriptors are kept elsewhere: invalid_argument,
+  /// exhausted.
+  Result<> check(std::string_view name, size_t elsewhere) const;
+  /// The name has been checked.
+  void put(std::string_view name, UniqueFd fd);
   /// A duplicate.
   Result<UniqueFd> get(std::string_view name) const;
   /// One page of names.
   Names list(const List& list) const;
   void drop(std::string_view name);
   size_t size() const { return kept_.size(); }
+  size_t most() const { return most_; }
 
  private:
   std::map<std::string, UniqueFd, std::less<>> kept_;

@@ -288,29 +288,29 @@ void Server::answer(Connection& connection, SeqpacketMessage& message) {
 
 Result<Done> Server::act(const Put& put, std::vector<UniqueFd>& fds) {
   if (fds.size() != 1) return fail(ErrorCode::invalid_argument, "put: exactly one descriptor comes with a name");
-  TRY_VOID(kept_.check(put.name));
+  TRY_VOID(kept_.check(put.name, relay_.tracked()));
   relay_.untrack(put.name);
-  TRY_VOID(kept_.put(put.name, std::move(fds.front())));
+  kept_.put(put.name, std::move(fds.front()));
   return Done{};
 }
 
 Result<Relayed> Server::relay(const Relay& relay, std::vector<UniqueFd>& fds) {
   if (fds.size() != 1) return fail(ErrorCode::invalid_argument, "relay: exactly one descriptor is the group");
-  TRY_VOID(kept_.check(relay.name));
+  TRY_VOID(kept_.check(relay.name, relay_.tracked()));
   UniqueFd copy(::fcntl(fds.front().get(), F_DUPFD_CLOEXEC, 0));
   if (!copy) return fail_errno("relay: duplicate the group's descriptor", errno);
   TRY(auto relayed, relay_.begin(relay, std::move(copy)));
   relay_.untrack(relay.name);
-  TRY_VOID(kept_.put(relay.name, std::move(fds.front())));
+  kept_.put(relay.name, std::move(fds.front()));
   return relayed;
 }
 
 Result<Done> Server::act(const Track& track, std::vector<UniqueFd>& fds) {
   if (fds.size() != 2)
     return fail(ErrorCode::invalid_argument, "track: two descriptors, the data and the presence file");
-  TRY_VOID(kept_.check(track.name));
-  TRY_VOID(relay_.track(track, fds[0].get(), std::move(fds[1])));
-  TRY_VOID(kept_.put(track.name, std::move(fds[0])));
+  TRY_VOID(kept_.check(track.name, relay_.tracked() + 1));
+  TRY_VOID(relay_.track(track, fds[0].get(), out_of_the_way(std::move(fds[1]))));
+  kept_.put(track.name, std::move(fds[0]));
   return Done{};
 }
 
@@ -331,8 +331,8 @@ Counted Server::counts() const {
   Counted counted = relay_.counts();
   counted.values.emplace_back("descriptors", kept_.size() + clients_.size() + relay_.descriptors());
   counted.values.emplace_back("descriptors_max", descriptor_limit_);
-  counted.values.emplace_back("kept", kept_.size());
-  counted.values.emplace_back("kept_max", descriptor_budget(descriptor_limit_).kept);
+  counted.values.emplace_back("kept", kept_.size() + relay_.tracked());
+  counted.values.emplace_back("kept_max", kept_.most());
   return counted;
 }
 

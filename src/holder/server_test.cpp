@@ -153,6 +153,20 @@ TEST_F(Holder, GivesAChildExactlyItsDescriptors) {
   EXPECT_EQ(read_file(path("out")).value(), "firstsecond6\n1024\n");
 }
 
+TEST_F(Holder, StartingChildrenLeavesWhatIsKeptAlone) {
+  Client client(socket());
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(client.put(std::to_string(i), file_with(std::to_string(i)).get()));
+  auto request = shell("ls /proc/self/fd | wc -l");
+  request.output = path("out");
+  ASSERT_EQ(client.run(request, soon()).value().code, 0);
+  EXPECT_EQ(read_file(path("out")).value(), "4\n") << "0, 1, 2, and the one with which ls reads the folder";
+  EXPECT_EQ(client.spawn({.args = {"/no/such/program"}}).error().code, ErrorCode::not_found);
+  EXPECT_EQ(client.spawn({.args = {"no-such-program"}}).error().code, ErrorCode::not_found);
+  EXPECT_EQ(client.spawn({.args = {path("out")}}).error().code, ErrorCode::denied) << "not executable";
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(content_of(client.get(std::to_string(i)).value()), std::to_string(i));
+  EXPECT_EQ(client.exits().value().size(), 1u) << "what could not be started is no child";
+}
+
 TEST_F(Holder, AChildLeadsItsOwnSessionWithDefaultSignals) {
   Client client(socket());
   auto request = shell("cut -d' ' -f6 /proc/$$/stat; echo $$; awk '/Sig(Blk|Ign)/ {print $2}' /proc/self/status");
