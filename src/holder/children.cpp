@@ -87,7 +87,8 @@ struct Plan {
 /// Runs in the child, on a stack of its own, while the holder waits for the exec: nothing here may allocate or lock.
 /// The table of descriptors is the holder's until the first line has made a copy, which leaves out all that is kept:
 /// copying that, and closing it again in the exec, would take milliseconds when there is much.
-[[noreturn]] __attribute__((no_sanitize("address", "thread"))) void become(Plan& plan) {
+__attribute__((no_sanitize("address", "thread"))) int become(void* argument) {
+  Plan& plan = *static_cast<Plan*>(argument);
   bool right = ::close_range(static_cast<unsigned>(plan.last_source) + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0 ||
                ::unshare(CLONE_FILES) == 0;
   if (right) {
@@ -114,10 +115,7 @@ pid_t start(Plan& plan) {
   sigfillset(&all);
   ::sigprocmask(SIG_BLOCK, &all, &before);  // no handler of ours runs in the child
   const auto stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
-  const auto run = [](void* argument) __attribute__((no_sanitize("address", "thread"))) -> int {
-    become(*static_cast<Plan*>(argument));
-  };
-  const pid_t pid = kClone(run, stack.get() + kStackBytes, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &plan);
+  const pid_t pid = kClone(become, stack.get() + kStackBytes, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &plan);
   if (pid < 0) plan.error = errno;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (pid > 0 && plan.error != 0) ::waitpid(pid, nullptr, 0);

@@ -49,6 +49,7 @@ Result<> Connection::flush(const ExitHistory& history) {
 }
 
 void Connection::discard_requests() {
+  ::shutdown(socket_.fd(), SHUT_RD);  // nothing more arrives
   char byte;
   while (::recv(socket_.fd(), &byte, sizeof byte, MSG_DONTWAIT) > 0) {
   }

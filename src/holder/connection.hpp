@@ -44,7 +44,7 @@ class Connection {
   /// Sends this if it can be sent now, else blocked() is true and nothing is kept. Only when flush() left nothing
   /// behind.
   Result<> push(const Reply& reply) { return try_send(encode(reply), {}); }
-  /// Takes what has arrived unread: closing over it would lose the replies already sent.
+  /// Takes no more requests, and drops what has arrived: closing over unread ones would lose the replies already sent.
   void discard_requests();
   /// The client has not read what was sent: wait until it can be written to.
   bool blocked() const { return blocked_; }
