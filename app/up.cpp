@@ -139,7 +139,7 @@ int show_running(const UpOptions& options, const Announcement& running) {
   return kDone;
 }
 
-int up(const UpOptions& options) {
+int up(UpOptions options) {
   log_configure("supervisor", LogLevel::info);
   ::umask(022);
   ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // what the shell left open is not for the roles
@@ -148,6 +148,7 @@ int up(const UpOptions& options) {
                                                                : report(checked.error());
   }
   const Layout layout = supervisor::locate(options.machine.data_dir);
+  options.machine.data_dir = layout.data;  // absolute: a detached supervisor works elsewhere
   const Deadline deadline = Deadline::after(mono_now(), kOtherSupervisorTime);
   for (;;) {
     if (auto prepared = supervisor::prepare(layout, options.machine.users); !prepared) return report(prepared.error());

@@ -275,3 +275,19 @@ def test_a_log_file_for_each_role(fresh):
     fresh.up()
     for role in ROLES | {"supervisor"}:
         assert (fresh.data_dir / "logs" / f"{role}.log").is_file()
+
+
+def test_a_relative_data_dir_is_where_the_command_was_typed(fresh):
+    folder = fresh.data_dir.parent
+    ready = run("up", "--data-dir", fresh.data_dir.name, "--listen", "127.0.0.1:0", "--detach", "--json", cwd=folder, env=fresh.env)
+    assert ready.returncode == 0, ready.stderr
+    assert json.loads(ready.stdout.splitlines()[-1])["data_dir"] == str(fresh.data_dir.resolve())
+    assert run("down", "--data-dir", fresh.data_dir).returncode == 0
+
+
+def test_doctor_says_what_this_host_can_do(fresh):
+    told = json.loads(run("doctor", "--data-dir", fresh.data_dir, "--json").stdout)
+    checks = {check["check"]: check for check in told["checks"]}
+    assert told["fit"] is True
+    assert checks["root"]["ok"] and checks["runc"]["ok"]
+    assert "--image-backend auto takes" in checks["images"]["found"]
