@@ -44,11 +44,11 @@ class Hearth:
     broken = None  # why the image could not be imported, if so
     recording = None  # why no profile could be recorded, if so
 
-    def __init__(self, network, backend="auto"):
+    def __init__(self, network, backend="auto", settings=()):
         if backend == "auto" and not knows("auto", "up"):
             backend = "unpack"
         self.network, self.backend = network, backend
-        self.env = os.environ | KEYS | {"XDG_CONFIG_HOME": str(FOLDER / "config")}
+        self.env = os.environ | KEYS | {"XDG_CONFIG_HOME": str(FOLDER / "config")} | dict(settings)
 
     def command(self, *words, timeout=600):
         return run([PROGRAM, *words], timeout=timeout, env=self.env)

@@ -59,6 +59,7 @@ def arguments():
     parser.add_argument("--nets", type=words, default=NETS, help="round trips, with @MB/s if limited (%(default)s)")
     parser.add_argument("--work", type=words, default=list(WORKLOADS), help="workloads (%(default)s)")
     parser.add_argument("-n", type=int, default=3, help="repetitions of the cold starts")
+    parser.add_argument("--small-layers", type=int, default=SMALL_LAYERS, help="mounted at once (%(default)s)")
     parser.add_argument("--add", action="store_true", help="to the results that are there")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     parser.add_argument("--note", default="", help="said on the page")
@@ -92,7 +93,7 @@ def measure(args, results):
         if "weights" in args.parts:
             Weights(network, results).run(args.backends, args.nets, args.n)
         if "layers" in args.parts:
-            Layers(network, results).run(args.backends, SMALL_LAYERS)
+            Layers(network, results).run(args.backends, args.small_layers)
     finally:
         network.close()
         with contextlib.suppress(Failed):

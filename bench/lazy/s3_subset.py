@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 MAX_KEYS = 1000
 COPY_BYTES = 1 << 20
-STATUS = {"NoSuchKey": 404, "NoSuchUpload": 404, "PreconditionFailed": 412, "NotImplemented": 501}
+STATUS = {"InvalidURI": 400, "NoSuchKey": 404, "NoSuchUpload": 404, "PreconditionFailed": 412, "NotImplemented": 501}
 
 
 class Store:
@@ -89,6 +89,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def xml(self, text, status=200):
         self.answer(status, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode(), {"Content-Type": "application/xml"})
+
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except ValueError:
+            self.error("InvalidURI")
+            self.wfile.flush()
 
     def error(self, code):
         self.xml(f"<Error><Code>{code}</Code><Message>{code} (simulated S3)</Message></Error>", STATUS[code])

@@ -32,6 +32,15 @@ def build():
     (FOLDER / "done").touch()
 
 
+def add_image(network):
+    build()
+    target = RAM / "registry/blobs" / FILE.name
+    if not target.exists():
+        target.write_bytes(FILE.read_bytes())
+    Hearth.prepare(network)
+    Hearth.add_images(network, {IMAGE: f"oci:{OCI}:{TAG}"})
+
+
 def plain_requests(network):
     """Seconds to fetch the bytes with parallel range requests into nothing."""
     url = f"http://127.0.0.1:{network.port}/v2/ml/blobs/{FILE.name}"
@@ -54,12 +63,7 @@ class Weights:
     def run(self, backends, nets, repetitions):
         try:
             with limit(1800, "weights"):
-                build()
-                target = RAM / "registry/blobs" / FILE.name
-                if not target.exists():
-                    target.write_bytes(FILE.read_bytes())
-                Hearth.prepare(self.network)
-                Hearth.add_images(self.network, {IMAGE: f"oci:{OCI}:{TAG}"})
+                add_image(self.network)
         except (Failed, OSError) as e:
             self.results.add({"part": "weights", "failed": str(e)[:800]})
             return
