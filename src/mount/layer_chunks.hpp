@@ -53,11 +53,6 @@ struct PackChunk {
   PageRange block_pages(uint32_t i) const {
     return overlap(pages(), {plain_offset + uint64_t{i} * kBlockBytes, kBlockBytes});
   }
-  /// Whether both say the same of the same bytes.
-  bool agrees_with(const PackChunk& other) const {
-    return plain_offset == other.plain_offset && length == other.length && stored_offset == other.stored_offset &&
-           stored_length == other.stored_length && encoding == other.encoding && digest == other.digest;
-  }
 };
 
 PackChunk pack_chunk(std::shared_ptr<const LayerChunks> layer, uint32_t number);

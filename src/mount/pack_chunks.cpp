@@ -14,6 +14,17 @@ PageRange PackChunks::pages(const Ref& ref) const {
   return pages_of(index.location(ref.chunk).plain_offset, index.chunk(ref.chunk).length);
 }
 
+PackChunks::Place PackChunks::place(const Ref& ref) const {
+  const auto& index = layers_[ref.slot].layer->index();
+  return {index.location(ref.chunk), index.chunk(ref.chunk)};
+}
+
+bool PackChunks::Place::agrees_with(const Place& other) const {
+  return at.plain_offset == other.at.plain_offset && at.offset == other.at.offset &&
+         at.stored_length == other.at.stored_length && at.encoding == other.at.encoding &&
+         chunk.length == other.chunk.length && chunk.digest == other.chunk.digest;
+}
+
 PackChunk PackChunks::chunk(const Ref& ref) const {
   return pack_chunk(layers_[ref.slot].layer, ref.chunk);
 }
@@ -41,16 +52,19 @@ Result<std::vector<PackChunks::Ref>> PackChunks::merged_with(uint32_t slot) cons
   const auto added = layers_[slot].layer->in_pack(layers_[slot].pack);
   result.reserve(refs_.size() + added.size());
   const auto append = [&](const Ref& next) -> Result<> {
-    if (!result.empty()) {
-      const auto before = chunk(result.back());
-      const auto after = chunk(next);
-      if (before.plain_offset == after.plain_offset) {
-        if (!before.agrees_with(after)) return contradiction(result.back(), next);
-        return {};
-      }
-      if (before.pages().end() > after.plain_offset || before.stored_end() > after.stored_offset) {
-        return contradiction(result.back(), next);
-      }
+    // Of one layer's chunks the index was validated: in order, without overlap.
+    if (result.empty() || result.back().slot == next.slot) {
+      result.push_back(next);
+      return {};
+    }
+    const Place before = place(result.back());
+    const Place after = place(next);
+    if (before.at.plain_offset == after.at.plain_offset) {
+      if (!before.agrees_with(after)) return contradiction(result.back(), next);
+      return {};
+    }
+    if (before.plain_end() > after.at.plain_offset || before.stored_end() > after.at.offset) {
+      return contradiction(result.back(), next);
     }
     result.push_back(next);
     return {};

@@ -53,7 +53,17 @@ class PackChunks {
     uint32_t times = 0;
   };
 
+  /// What one layer says of one chunk.
+  struct Place {
+    image::ChunkLocation at;
+    image::ChunkInfo chunk;
+    uint64_t plain_end() const { return image::round_up_to_page(at.plain_offset + chunk.length); }
+    uint64_t stored_end() const { return at.offset + at.stored_length; }
+    bool agrees_with(const Place& other) const;
+  };
+
   uint64_t plain_offset(const Ref& ref) const;
+  Place place(const Ref& ref) const;
   PageRange pages(const Ref& ref) const;
   PackChunk chunk(const Ref& ref) const;
   size_t first_ending_after(uint64_t offset) const;
