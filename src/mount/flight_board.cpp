@@ -12,10 +12,11 @@ struct FillCall {
   std::move_only_function<void(Result<>)> done;
   Urgency urgency = Urgency::demand;
   MonoTime started;
+  MonoTime until;
   size_t open_flights = 0;
   bool finished = false;
   std::string trouble;  // the latest, for the message when time runs out
-  std::multimap<MonoTime, std::shared_ptr<FillCall>>::iterator deadline;
+  std::multimap<MonoTime, std::shared_ptr<FillCall>>::iterator deadline;  // until it is finished
 };
 
 namespace {
@@ -79,7 +80,8 @@ FinishedFills FlightBoard::add(const std::shared_ptr<PackFile>& pack, const std:
   call->urgency = fill.urgency;
   call->started = now;
   call->open_flights = chunks.size();
-  call->deadline = deadlines_.emplace(fill.deadline.at().value_or(MonoTime::max()), call);
+  call->until = fill.deadline.at().value_or(MonoTime::max());
+  call->deadline = deadlines_.emplace(call->until, call);
   if (fill.urgency == Urgency::demand) ++demand_calls_;
   const FetchClass wanted = class_of(fill.urgency);
   for (const auto& chunk : chunks) {
@@ -130,7 +132,7 @@ std::optional<FlightBoard::TakenRun> FlightBoard::take(const FetchLoad& load, Mo
                          .wanted = flight->precedence == FetchClass::demand ? flight->awaited : kAllBlocks,
                          .mark = flight->mark && flight->awaited == 0});
     run.round = std::max(run.round, flight->wrong_rounds);
-    for (const auto& call : flight->calls) deadline = std::max(deadline, call->deadline->first);
+    for (const auto& call : flight->calls) deadline = std::max(deadline, call->until);
   }
   if (deadline != MonoTime::max() && deadline > now) run.deadline = Deadline(deadline);
   taken.bytes = flights.back()->chunk.stored_end() - flights.front()->stored_offset;

@@ -107,6 +107,15 @@ TEST_F(FlightBoardTest, TheDeadlineEndsTheCallAndThenTheFlights) {
   EXPECT_EQ(board.flight_count(), 0u);  // nobody waits any more: not asked again
 }
 
+TEST_F(FlightBoardTest, AFlightOutlivesACallThatRanOutOfTime) {
+  tell(board.add(pack(), chunks(), call(Urgency::demand, seconds(1)), now));
+  tell(board.add(pack(), chunks(), call(Urgency::demand, seconds(9)), now));
+  tick(now + seconds(1));
+  EXPECT_EQ(answers.size(), 1u);
+  const auto taken = board.take(idle, now + seconds(1)).value();
+  EXPECT_EQ(taken.run.deadline.at(), now + seconds(9));
+}
+
 TEST_F(FlightBoardTest, WrongBytesAreReadAgainInTheNextRoundAndThenGivenUp) {
   tell(board.add(pack(), chunks(), call(), now));
   auto at = now;

@@ -9,18 +9,18 @@ std::string_view to_string(Urgency urgency) {
   return urgency == Urgency::demand ? "demand" : "prefetch";
 }
 
-/// The scope that had the pack last comes first; every round begins one further.
+/// The scope that had the pack last comes first; after wrong bytes each scope in its turn, whatever is remembered.
 std::vector<image::StoreScope> StoreTier::order(const ChunkRead& what) {
   std::vector<image::StoreScope> scopes(what.scopes.begin(), what.scopes.end());
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto known = found_in_.find(what.pack); known != found_in_.end()) {
-      const auto at = std::ranges::find(scopes, known->second);
-      if (at != scopes.end()) std::rotate(scopes.begin(), at, at + 1);
-    }
-  }
-  if (!scopes.empty()) {
+  if (scopes.empty()) return scopes;
+  if (what.round > 0) {
     std::rotate(scopes.begin(), scopes.begin() + static_cast<ptrdiff_t>(what.round % scopes.size()), scopes.end());
+    return scopes;
+  }
+  const std::lock_guard lock(mutex_);
+  if (const auto known = found_in_.find(what.pack); known != found_in_.end()) {
+    const auto at = std::ranges::find(scopes, known->second);
+    if (at != scopes.end()) std::rotate(scopes.begin(), at, at + 1);
   }
   return scopes;
 }

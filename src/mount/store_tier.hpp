@@ -15,8 +15,8 @@ class StoreTier final : public ChunkTier {
   explicit StoreTier(std::shared_ptr<blob::ObjectStore> store) : store_(std::move(store)) {}
 
   std::string_view name() const override { return "store"; }
-  /// Scopes are asked in order until one has the pack; where it was is remembered. In round r the r-th of those that
-  /// have it is read.
+  /// Scopes are asked in order until one has the pack; where it was is remembered. In round r the r-th scope is
+  /// first.
   Result<ChunkBytes> read(const ChunkRead& what) override;
 
  private:
