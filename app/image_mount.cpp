@@ -13,11 +13,14 @@ namespace hearth::app {
 
 namespace {
 
+constexpr seconds kRecordWithin{10};
+
 struct Options {
   Remote remote;
   std::string data_dir;
   std::string name;
   std::string folder;
+  std::string profile;
 };
 
 Result<std::filesystem::path> imagefs_socket(const Options& options) {
@@ -36,6 +39,7 @@ Result<mount::LayerRequest> layer_of(const Options& options) {
   mount::LayerRequest request;
   request.workspace = image.value("workspace", "default");
   TRY(request.digest, Digest::parse(text_of(image.value("layer", nlohmann::json::object()), "digest")));
+  request.profile = options.profile;
   return request;
 }
 
@@ -69,6 +73,14 @@ Result<> mount_image(const Options& options) {
   return {};
 }
 
+/// What was read of the image since it was mounted is what the next such start will read.
+Result<> end_recording(const Options& options) {
+  TRY(auto socket, imagefs_socket(options));
+  TRY(auto request, layer_of(options));
+  request.deadline = Deadline::after(mono_now(), kRecordWithin);
+  return mount::ImagefsClient(socket).recorded(request);
+}
+
 Result<> unmount_image(const Options& options) {
   if (!container::is_mount_point(options.folder)) {
     return fail(ErrorCode::not_found, "nothing is mounted at " + options.folder);
@@ -84,8 +96,16 @@ void add_image_mount(CLI::App& image) {
   mount->add_option("name", options->name, "Image")->required();
   mount->add_option("dir", options->folder, "Folder to mount it at")->required();
   mount->add_option("--data-dir", options->data_dir, "Data directory of 'hearth up' (else the context's)");
+  mount->add_option("--profile", options->profile,
+                    "Names what will read it: what such a start read before is fetched ahead, this one is recorded");
   add_remote_options(*mount, options->remote);
   on_run(*mount, [options] { return finish(mount_image(*options)); });
+  CLI::App* recorded = image.add_subcommand("recorded", "Say that a start from 'image mount --profile' is over");
+  recorded->add_option("name", options->name, "Image")->required();
+  recorded->add_option("--profile", options->profile, "As given to 'image mount'")->required();
+  recorded->add_option("--data-dir", options->data_dir, "Data directory of 'hearth up' (else the context's)");
+  add_remote_options(*recorded, options->remote);
+  on_run(*recorded, [options] { return finish(end_recording(*options)); });
   CLI::App* umount = image.add_subcommand("umount", "Unmount an image");
   umount->add_option("dir", options->folder, "Folder it is mounted at")->required();
   umount->add_flag("--json", options->remote.json, "Print JSON for programs on standard output");

@@ -114,7 +114,7 @@ Result<> ErofsBackend::State::inherit() {
                 {{"layer", digest.hex()}, {"error", layer.error().message}});
       continue;
     }
-    for (const auto& pack : packs_of(**layer)) TRY_VOID(packs->watch(pack));
+    for (const auto& pack : packs_of(**layer)) TRY_VOID(packs->watch(pack, holder::Observe::no));
     TRY_VOID(holder->keep_mount(digest, fd.get()));
     mounted[digest.hex()] = {std::move(*layer), std::move(fd)};
   }
@@ -124,7 +124,7 @@ Result<> ErofsBackend::State::inherit() {
       log_error("a mounted layer is not had back", {{"layer", entry.layer.hex()}, {"error", layer.error().message}});
       continue;
     }
-    for (const auto& pack : packs_of(**layer)) TRY_VOID(packs->watch(pack));
+    for (const auto& pack : packs_of(**layer)) TRY_VOID(packs->watch(pack, holder::Observe::no));
     orphans.push_back(std::move(*layer));
   }
   if (!mounted.empty()) log_info("mounted layers taken over", {{"layers", mounted.size()}});
@@ -163,11 +163,13 @@ Result<> ErofsBackend::State::enter_in_ledger(const CachedLayer& layer) const {
 
 Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
   const auto began = mono_now();
+  auto bundle = core->starts().look(question);
   TRY(auto layer, core->layers().open(question.workspace, question.digest));
+  const bool recorded = core->starts().begin(question, layer, std::move(bundle), MountedFor::this_start);
   TRY(const auto image, metadata(*layer));
   std::vector<int> devices;
   for (const auto& pack : packs_of(*layer)) {
-    TRY_VOID(packs->watch(pack));
+    TRY_VOID(packs->watch(pack, recorded ? holder::Observe::yes : holder::Observe::no));
     devices.push_back(pack->data_fd());
   }
   TRY_VOID(enter_in_ledger(*layer));
@@ -182,8 +184,11 @@ Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
 }
 
 void ErofsBackend::State::on_event(const holder::Event& event) {
-  if (event.sequence == 0) return;  // told only
   const auto pack = packs->find(event.token);
+  if (event.sequence == 0) {  // told only
+    if (pack) core->starts().hit(pack->digest(), pages_of(event.offset, event.length));
+    return;
+  }
   if (!pack) {
     log_error("a read of a pack that is not known fails");
     return holder->answer(event.sequence, EIO);
@@ -192,17 +197,19 @@ void ErofsBackend::State::on_event(const holder::Event& event) {
                         .offset = event.offset,
                         .length = event.length,
                         .deadline = Deadline::after(mono_now(), core->options().read_deadline)},
-                       [this, sequence = event.sequence, pack](const Result<>& filled) {
+                       [this, event, pack, asked = mono_now()](const Result<>& filled) {
                          if (!filled) {
                            log_warning("a read fails", {{"pack", pack->digest().hex().substr(0, 12)},
                                                         {"error", filled.error().message}});
                          }
-                         holder->answer(sequence, filled ? 0 : errno_of(filled.error()));
+                         holder->answer(event.sequence, filled ? 0 : errno_of(filled.error()));
+                         core->starts().waited(pack->digest(), pages_of(event.offset, event.length), asked, mono_now());
                        });
 }
 
 void ErofsBackend::State::keep_house() {
   packs->unmark_complete();
+  core->starts().end_overdue(mono_now());
   {
     const std::lock_guard lock(mutex);
     for (auto& [hex, layer] : mounted) {
@@ -285,6 +292,9 @@ Result<std::unique_ptr<ErofsBackend>> ErofsBackend::open(std::unique_ptr<LazyCor
   state->ledger = std::make_unique<MountLedger>(state->core->options().dir / "mounted");
   TRY_VOID(state->inherit());
   State* const raw = state.get();
+  state->core->starts().on_recorded([raw](const CachedLayer& layer) {
+    for (const auto& pack : packs_of(layer)) raw->packs->stop_observing(pack);
+  });
   state->holder->start([raw](const holder::Event& event) { raw->on_event(event); });
   state->housekeeper = std::jthread([raw](const std::stop_token& stop) {
     std::unique_lock lock(raw->mutex);
@@ -307,7 +317,14 @@ Result<UniqueFd> ErofsBackend::mount_layer(const LayerQuestion& question, const 
   state.changed.wait(lock, [&state, &hex] { return !state.mounting.contains(hex); });
   if (const auto found = state.mounted.find(hex); found != state.mounted.end()) {
     found->second.asked = mono_now();
-    return state.clone(found->second);
+    auto layer = found->second.layer;
+    auto copy = state.clone(found->second);
+    lock.unlock();
+    if (!layer->complete()) {
+      state.core->starts().begin(question, std::move(layer), state.core->starts().look(question),
+                                 MountedFor::an_earlier_one);
+    }
+    return copy;
   }
   state.mounting.insert(hex);
   lock.unlock();
@@ -318,6 +335,16 @@ Result<UniqueFd> ErofsBackend::mount_layer(const LayerQuestion& question, const 
   if (!mounted) return fail_with_context("mount layer " + question.digest.to_string(), mounted.error());
   const auto [at, fresh] = state.mounted.emplace(hex, std::move(*mounted));
   return state.clone(at->second);
+}
+
+Result<> ErofsBackend::recorded(const LayerQuestion& question) {
+  state_->core->starts().recorded(question);
+  return {};
+}
+
+Result<std::string> ErofsBackend::trace(const LayerQuestion& question) {
+  TRY_VOID(state_->core->grants().check(question.workspace, question.digest));
+  return state_->core->starts().trace(question);
 }
 
 void ErofsBackend::stop() {

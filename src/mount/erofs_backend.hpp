@@ -20,6 +20,8 @@ class ErofsBackend final : public LayerBackend {
 
   std::string_view name() const override { return "erofs"; }
   Result<UniqueFd> mount_layer(const LayerQuestion& question, const ProgressSink& progress) override;
+  Result<> recorded(const LayerQuestion& question) override;
+  Result<std::string> trace(const LayerQuestion& question) override;
   void stop() override;
 
  private:

@@ -240,6 +240,37 @@ TEST_F(ErofsBackendTest, WithoutTheStoreAnIncompleteLayerWaitsThenFailsAndWorksA
   EXPECT_EQ(read_all(mount.get()), 0);
 }
 
+TEST_F(ErofsBackendTest, AStartWithAProfileReadsWhatEarlierStartsReadFromTheBundleAlone) {
+  const std::vector<std::string> read_at_start{"file-3", "file-9", "file-15"};
+  const auto read_them = [this, &read_at_start](int mount) {
+    for (const auto& name : read_at_start) EXPECT_TRUE(read_at(mount, name).bytes == contents[name]) << name;
+  };
+  const LayerRequest request{.workspace = "acme",
+                             .digest = layer,
+                             .profile = "digits.model_predict",
+                             .deadline = Deadline::after(mono_now(), seconds(30))};
+  const ImagefsClient client(folder.path() / "imagefs.sock");
+  {
+    const Process holder = start_holder();
+    wait_for_holder();
+    const Process imagefs = start_imagefs();
+    const UniqueFd mount = must(client.layer(request));
+    read_them(mount.get());
+    EXPECT_THAT(must(client.trace(request)), ::testing::HasSubstr("file-3"));
+    must(client.recorded(request));
+    for (int i = 0; i < 1000 && must(store->list("ws/acme/profiles/")).empty(); ++i) {
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+  }
+  ASSERT_EQ(must(store->list("ws/acme/bundles/")).size(), 1U);
+  fs::remove_all(folder.path() / "imagefs");
+  fs::rename(folder.path() / "store/ws/acme/packs", folder.path() / "packs-away");
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs();
+  read_them(must(client.layer(request)).get());
+}
+
 TEST_F(ErofsBackendTest, BytesThatRottedWhileHearthWasStoppedAreMendedNotServed) {
   {
     const Process holder = start_holder();

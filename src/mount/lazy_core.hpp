@@ -6,9 +6,11 @@
 #include "blob/object_store.hpp"
 #include "mount/cache_verifier.hpp"
 #include "mount/disk_cache.hpp"
+#include "mount/expected_pages.hpp"
 #include "mount/fetcher.hpp"
 #include "mount/grants.hpp"
 #include "mount/lazy_layers.hpp"
+#include "mount/starts.hpp"
 #include "mount/store_tier.hpp"
 
 #include <filesystem>
@@ -33,16 +35,19 @@ class LazyCore {
   Fetcher& fetcher() { return *fetcher_; }
   LazyLayers& layers() { return *layers_; }
   const Grants& grants() const { return *grants_; }
+  Starts& starts() { return *starts_; }
 
  private:
   LazyOptions options_;
   std::shared_ptr<blob::ObjectStore> store_;
   std::shared_ptr<DiskCache> cache_;
   std::unique_ptr<StoreTier> store_tier_;
+  std::unique_ptr<ExpectedPages> expected_;
   std::unique_ptr<Fetcher> fetcher_;
   std::unique_ptr<CacheVerifier> verifier_;
   std::unique_ptr<LazyLayers> layers_;
   std::unique_ptr<Grants> grants_;
+  std::unique_ptr<Starts> starts_;
 };
 
 }  // namespace hearth::mount

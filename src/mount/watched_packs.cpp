@@ -5,7 +5,7 @@
 
 namespace hearth::mount {
 
-Result<> WatchedPacks::watch(const std::shared_ptr<PackFile>& pack) {
+Result<> WatchedPacks::watch(const std::shared_ptr<PackFile>& pack, holder::Observe observe) {
   const uint64_t token = pack_token(pack->digest());
   const std::lock_guard lock(mutex_);
   const auto [known, fresh] = packs_.emplace(token, pack);
@@ -14,11 +14,20 @@ Result<> WatchedPacks::watch(const std::shared_ptr<PackFile>& pack) {
     known->second = pack;
     marked_.erase(token);
   }
-  if (pack->complete() || marked_.contains(token)) return {};
-  TRY_VOID(holder_.keep_pack(pack, holder::Observe::no));
+  if (pack->complete()) return {};
+  if (marked_.contains(token)) return observe == holder::Observe::yes ? holder_.keep_pack(pack, observe) : Result<>{};
+  TRY_VOID(holder_.keep_pack(pack, observe));
   TRY_VOID(fanotify::mark(holder_.group(), pack->data_fd()));
   marked_.insert(token);
   return {};
+}
+
+void WatchedPacks::stop_observing(const std::shared_ptr<PackFile>& pack) {
+  const std::lock_guard lock(mutex_);
+  if (!marked_.contains(pack_token(pack->digest()))) return;
+  if (auto kept = holder_.keep_pack(pack, holder::Observe::no); !kept) {
+    log_info("the holder goes on telling reads", {{"error", kept.error().message}});
+  }
 }
 
 std::shared_ptr<PackFile> WatchedPacks::find(uint64_t token) const {

@@ -20,8 +20,11 @@ class WatchedPacks {
   explicit WatchedPacks(HolderLink& holder) : holder_(holder) {}
 
   /// Marks the file, unless it is complete, and has its events sent. Before it is mounted: the kernel decides when a
-  /// file is opened whether its reads raise events. Again: nothing happens.
-  Result<> watch(const std::shared_ptr<PackFile>& pack);
+  /// file is opened whether its reads raise events. `observe`: also what the holder allows by itself is told. Again:
+  /// that alone changes, from no to yes.
+  Result<> watch(const std::shared_ptr<PackFile>& pack, holder::Observe observe);
+  /// Nobody wants to be told any more of reads that find their pages present.
+  void stop_observing(const std::shared_ptr<PackFile>& pack);
   /// Null: not watched.
   std::shared_ptr<PackFile> find(uint64_t token) const;
   /// Packs that have become complete lose their marks, under live mounts: from then on they cost nothing.
