@@ -2,6 +2,7 @@
 
 #include "app/nearest.hpp"
 #include "base/log.hpp"
+#include "blob/store_environment.hpp"
 
 #include <sys/prctl.h>
 
@@ -116,6 +117,7 @@ void RoleSettings::apply_file() const {
 void begin_role(const std::string& role) {
   ::prctl(PR_SET_NAME, ("hearth-" + role).c_str());
   log_configure(role, LogLevel::info);
+  blob::keep_store_secrets();  // what a role starts has no business with them
 }
 
 }  // namespace hearth::app

@@ -20,6 +20,7 @@ constexpr int kFdsAbove = 256;  // copies wait up here until they are put in pla
 
 struct Prepared {
   std::vector<char*> args;
+  std::vector<char*> environment;             // empty: ours
   std::vector<std::pair<UniqueFd, int>> fds;  // copies above kFdsAbove, and where they belong
   int error_fd = -1;
 };
@@ -44,7 +45,8 @@ bool drop_rights(const Unprivileged& user) {
   bool right = true;
   for (const auto& [copy, target] : prepared.fds) right = right && ::dup2(copy.get(), target) >= 0;
   right = right && (!options.user || drop_rights(*options.user));
-  if (right) ::execv(options.program.c_str(), prepared.args.data());
+  char* const* environment = prepared.environment.empty() ? environ : prepared.environment.data();
+  if (right) ::execve(options.program.c_str(), prepared.args.data(), environment);
   const int error = errno;
   (void)!::write(prepared.error_fd, &error, sizeof error);
   ::_exit(127);
@@ -61,6 +63,11 @@ Result<Prepared> prepare(const LaunchOptions& options) {
   Prepared prepared;
   for (const std::string& arg : options.args) prepared.args.push_back(const_cast<char*>(arg.c_str()));
   prepared.args.push_back(nullptr);
+  if (options.environment) {
+    for (const std::string& entry : *options.environment)
+      prepared.environment.push_back(const_cast<char*>(entry.c_str()));
+    prepared.environment.push_back(nullptr);
+  }
   TRY(const UniqueFd null, open_file("/dev/null", O_RDONLY));
   TRY(const UniqueFd log, open_file(options.log, O_WRONLY | O_CREAT | O_APPEND, 0640));
   TRY_VOID(add_fd(prepared, null.get(), STDIN_FILENO));

@@ -21,11 +21,12 @@ struct Unprivileged {
 };
 
 struct LaunchOptions {
-  std::string program;                   // absolute path, or /proc/self/exe
-  std::vector<std::string> args;         // args[0] as shown by ps
-  std::filesystem::path log;             // stdout and stderr are appended (0640)
-  std::optional<Unprivileged> user;      // ours when absent
-  std::vector<std::pair<int, int>> fds;  // {descriptor here, its number in the child}
+  std::string program;                                    // absolute path, or /proc/self/exe
+  std::vector<std::string> args;                          // args[0] as shown by ps
+  std::filesystem::path log;                              // stdout and stderr are appended (0640)
+  std::optional<Unprivileged> user;                       // ours when absent
+  std::vector<std::pair<int, int>> fds;                   // {descriptor here, its number in the child}
+  std::optional<std::vector<std::string>> environment{};  // "KEY=value"; ours when absent
 };
 
 /// Returns once the program runs; an error when it could not be started.

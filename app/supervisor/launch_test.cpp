@@ -56,6 +56,16 @@ TEST(Launch, DescriptorsComeUnderTheirNumbersEvenWhenTheyCross) {
             "onetwo");
 }
 
+TEST(Launch, AProcessHasTheEnvironmentItIsGivenAndNoOther) {
+  ::setenv("LAUNCH_TEST_SECRET", "the-secret", 1);
+  LaunchOptions options;
+  options.environment = {{"PATH=/usr/bin:/bin", "LAUNCH_TEST_OTHER=seen"}};
+  const std::string shown = printed_by(options, "env");
+  ::unsetenv("LAUNCH_TEST_SECRET");
+  EXPECT_NE(shown.find("LAUNCH_TEST_OTHER=seen"), std::string::npos) << shown;
+  EXPECT_EQ(shown.find("the-secret"), std::string::npos) << shown;
+}
+
 TEST(Launch, AMissingProgramIsAnErrorThatNamesIt) {
   const auto missing =
       launch({.program = "/no/such/program", .args = {"x"}, .log = "/dev/null", .user = {}, .fds = {}});

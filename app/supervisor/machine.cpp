@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "base/process.hpp"
 #include "blob/object_store.hpp"
+#include "blob/store_check.hpp"
 #include "catalog/catalog.hpp"
 #include "client/endpoint.hpp"
 #include "holder/client.hpp"
@@ -101,6 +102,7 @@ Result<std::string> first_key(const Layout& layout, const std::string& store_url
     return context ? context->key : std::string();
   }
   TRY(auto store, blob::open_store(store_url));
+  if (store->is_remote()) TRY_VOID(blob::check_store(*store));
   catalog::Catalog catalog(std::move(store));
   TRY(const auto created, catalog.create_key("default", "first key of " + layout.data.string()));
   return created.secret;

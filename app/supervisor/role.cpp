@@ -1,9 +1,16 @@
 #include "supervisor/role.hpp"
 
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "supervisor/ready_probe.hpp"
+#include "supervisor/role_environment.hpp"
 
 #include <fcntl.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace hearth::supervisor {
 
@@ -11,11 +18,22 @@ namespace {
 
 constexpr int kStoreFd = 4;  // in the router
 constexpr int kSpoolFd = 5;
+constexpr int kCredentialsFd = 6;  // and the next ones
 
 /// Ourselves in another role: the same file also when it was replaced on disk meanwhile.
 LaunchOptions own_program(const RoleOptions& options, const std::string& role, std::vector<std::string> args) {
   args.insert(args.begin(), {"hearth", role});
   return {.program = "/proc/self/exe", .args = std::move(args), .log = options.layout.log(role), .user = {}, .fds = {}};
+}
+
+bool is_remote(const std::string& store) {
+  return store.find("://") != std::string::npos;
+}
+
+/// Who uses the store gets its credentials: the same as ours, if it has our rights.
+std::optional<std::vector<std::string>> environment_of_store_user(const RoleOptions& options) {
+  if (is_remote(options.store)) return std::nullopt;
+  return environment_without_store();
 }
 
 Role redis(const RoleOptions& options) {
@@ -47,6 +65,7 @@ Role redis(const RoleOptions& options) {
                  .log = options.layout.log("redis"),
                  .user = Unprivileged{options.users.redis(), options.users.group()},
                  .fds = {}};
+  role.launch.environment = environment_without_store();
   role.ready = [socket] { return socket_answers(socket, SocketKind::stream); };
   return role;
 }
@@ -55,6 +74,7 @@ Role holder(const RoleOptions& options) {
   const std::filesystem::path socket = options.layout.socket("holder");
   Role role{
       .name = "holder", .launch = own_program(options, "holder", {"--socket", socket}), .ready = {}, .folders = {}};
+  role.launch.environment = environment_without_store();
   role.ready = [socket] { return socket_answers(socket, SocketKind::seqpacket); };
   return role;
 }
@@ -65,6 +85,7 @@ Role imagefs(const RoleOptions& options) {
   role.launch = own_program(options, "imagefs",
                             {"--socket", socket, "--dir", options.layout.data / "imagefs", "--store", options.store,
                              "--image-backend", options.image_backend, "--holder", options.layout.socket("holder")});
+  role.launch.environment = environment_of_store_user(options);
   role.ready = [socket] { return socket_answers(socket, SocketKind::seqpacket); };
   return role;
 }
@@ -78,12 +99,9 @@ Role node(const RoleOptions& options) {
                   {"--socket", socket, "--run-dir", layout.run, "--dir", layout.data / "node", "--store", options.store,
                    "--redis", layout.socket("redis"), "--holder", layout.socket("holder"), "--imagefs",
                    layout.socket("imagefs"), "--router-gid", std::to_string(options.users.group())});
+  role.launch.environment = environment_of_store_user(options);
   role.ready = [socket] { return socket_answers(socket, SocketKind::stream); };
   return role;
-}
-
-bool is_remote(const std::string& store) {
-  return store.find("://") != std::string::npos;
 }
 
 /// A folder as the router can open it. The way to a data folder may be closed to other users (mktemp -d makes such);
@@ -95,6 +113,22 @@ std::string reachable(Role& role, const Users& users, const std::string& folder,
   role.launch.fds.emplace_back(fd->get(), target);
   role.folders.push_back(std::move(*fd));
   return "/proc/self/fd/" + std::to_string(target);
+}
+
+/// The router cannot read what only root can: at each start it gets copies of what there is then.
+void give_credentials(Role& role, const RoleOptions& options) {
+  role.launch.environment = environment_of_store_user(options);
+  if (role.launch.environment) return;
+  role.prepare = [copies = std::make_shared<std::vector<std::pair<UniqueFd, int>>>()](LaunchOptions& launch) {
+    auto environment = environment_for(*launch.user, kCredentialsFd);
+    if (!environment) {
+      log_error("no credentials for the router", {{"error", environment.error().message}});
+      return;
+    }
+    launch.environment = std::move(environment->variables);
+    *copies = std::move(environment->fds);  // open until the next start
+    for (const auto& [fd, number] : *copies) launch.fds.emplace_back(fd.get(), number);
+  };
 }
 
 Role router(const RoleOptions& options) {
@@ -111,6 +145,7 @@ Role router(const RoleOptions& options) {
     role.launch.args.push_back(arg);
   }
   role.launch.user = Unprivileged{options.users.router, options.users.group()};
+  give_credentials(role, options);
   role.ready = [url = options.url] { return http_ok(url, "/readyz"); };
   return role;
 }

@@ -309,7 +309,7 @@ Result<std::vector<ObjectInfo>> DirectoryStore::list_objects(std::string_view pr
   // Begin at the deepest folder the prefix names.
   const size_t slash = prefix.rfind('/');
   const std::string_view folder_key = slash == std::string_view::npos ? "" : prefix.substr(0, slash + 1);
-  if (!folder_key.empty()) TRY_VOID(check_key(folder_key.substr(0, folder_key.size() - 1)));
+  TRY_VOID(check_prefix(prefix));
   if (folder_key.empty()) {
     if (::access(root_.c_str(), F_OK) != 0) return failed("list", prefix, ENOENT);
   }

@@ -1,7 +1,11 @@
 #include "blob/object_store.hpp"
 
 #include "blob/directory_store.hpp"
+#include "blob/gcs_store.hpp"
+#include "blob/s3_store.hpp"
+#include "blob/store_environment.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace hearth::blob {
@@ -10,6 +14,7 @@ namespace {
 
 constexpr size_t kMaxKeyBytes = 1024;
 constexpr size_t kMaxPartBytes = 255;
+constexpr uint64_t kReadPieceBytes = uint64_t{1} << 20;
 
 }  // namespace
 
@@ -56,16 +61,43 @@ Result<> check_key(std::string_view key) {
   return {};
 }
 
-Result<std::shared_ptr<ObjectStore>> open_store(std::string_view url, IfMissing if_missing) {
-  for (const std::string_view scheme : {"s3://", "gs://"}) {
-    if (url.starts_with(scheme)) {
-      return fail(ErrorCode::invalid_argument, "object store " + std::string(url) + ": '" + std::string(scheme) +
-                                                   "' is not in this version; give a directory");
+Result<> ObjectStore::read(std::string_view key, ByteRange range, const ByteSink& sink, const Patience& patience) {
+  if (range.length == ByteRange::kToEnd) {
+    TRY(const auto bytes, size(key));
+    if (!bytes) return fail(ErrorCode::not_found, "no object " + std::string(key));
+    if (range.offset > *bytes) {
+      return fail(ErrorCode::corrupt, "object " + std::string(key) + " has " + std::to_string(*bytes) +
+                                          " bytes, wanted some from " + std::to_string(range.offset));
     }
+    range.length = *bytes - range.offset;
   }
-  if (url.empty()) return fail(ErrorCode::invalid_argument, "the object store needs a directory");
+  while (range.length > 0) {
+    if (patience.stop.stop_requested()) return fail(ErrorCode::cancelled, "no longer wanted");
+    if (patience.deadline.passed(mono_now())) {
+      return fail(ErrorCode::deadline_exceeded, "object " + std::string(key) + " could not be read in time");
+    }
+    const uint64_t piece = std::min(range.length, kReadPieceBytes);
+    TRY(const std::string bytes, get_range(key, range.offset, piece));
+    TRY_VOID(sink(bytes));
+    range.offset += piece;
+    range.length -= piece;
+  }
+  return {};
+}
+
+Result<> check_prefix(std::string_view prefix) {
+  const size_t slash = prefix.rfind('/');
+  if (slash == std::string_view::npos) return {};
+  return check_key(prefix.substr(0, slash));
+}
+
+Result<std::shared_ptr<ObjectStore>> open_store(std::string_view url, IfMissing if_missing) {
+  if (url.starts_with("s3://")) return S3Store::open(url, StoreEnvironment::of_process());
+  if (url.starts_with("gs://")) return GcsStore::open(url, StoreEnvironment::of_process());
+  if (url.empty()) return fail(ErrorCode::invalid_argument, "the object store needs a folder or a URL");
   if (url.contains("://")) {
-    return fail(ErrorCode::invalid_argument, "object store " + std::string(url) + ": unknown kind; give a directory");
+    return fail(ErrorCode::invalid_argument,
+                "object store " + std::string(url) + ": unknown kind; give a folder, s3://BUCKET or gs://BUCKET");
   }
   TRY(auto store, DirectoryStore::open(std::filesystem::path(url), if_missing));
   return std::shared_ptr<ObjectStore>(std::move(store));

@@ -101,7 +101,7 @@ say "Python"
 one python-environment prepare_python
 wants style && [ -d tests/style ] && count_pytest tests/style
 if wants python; then
-  for folder in runner sdk/python tests/bench tests/e2e tests/chaos; do
+  for folder in runner sdk/python tests/bench tests/stores tests/e2e tests/chaos; do
     [ -d "$folder" ] || continue
     say "$folder"
     count_pytest "$folder"
