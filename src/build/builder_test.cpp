@@ -126,7 +126,7 @@ class BuilderTest : public testing::Test {
     BuilderConfig config;
     config.store = store_;
     config.mount_layer = [](const std::string& workspace, const Digest& digest) {
-      return backend_->mount_layer(workspace, digest, [](const mount::LayerProgress&) {});
+      return backend_->mount_layer({.workspace = workspace, .digest = digest}, [](const mount::LayerProgress&) {});
     };
     config.runtime = runtime_;
     config.directory = folder_ / "node";
@@ -188,12 +188,14 @@ class BuilderTest : public testing::Test {
     spec.cwd = "/model";
     spec.ids = {.host_base = kIdBase};
     for (const auto& layer : image.layers) {
-      auto mount = backend_->mount_layer("default", layer.digest, [](const mount::LayerProgress&) {});
+      auto mount =
+          backend_->mount_layer({.workspace = "default", .digest = layer.digest}, [](const mount::LayerProgress&) {});
       EXPECT_TRUE(mount) << mount.error().message;
       spec.layers.push_back(std::move(*mount));
     }
     for (const auto& artifact : image.artifacts) {
-      auto mount = backend_->mount_layer("default", artifact.layer.digest, [](const mount::LayerProgress&) {});
+      auto mount = backend_->mount_layer({.workspace = "default", .digest = artifact.layer.digest},
+                                         [](const mount::LayerProgress&) {});
       EXPECT_TRUE(mount) << mount.error().message;
       spec.binds.push_back({.target = artifact.to, .source = artifact.from, .tree = std::move(*mount)});
     }
@@ -435,7 +437,7 @@ TEST_F(BuilderTest, TheRealBaseTakesSystemAndPythonPackages) {
   auto backend = *mount::UnpackBackend::open(folder_ / "imagefs", store);
   config.store = store;
   config.mount_layer = [&backend](const std::string& workspace, const Digest& digest) {
-    return backend->mount_layer(workspace, digest, [](const mount::LayerProgress&) {});
+    return backend->mount_layer({.workspace = workspace, .digest = digest}, [](const mount::LayerProgress&) {});
   };
   config.runtime = runtime_;
   config.directory = folder_ / "node";
