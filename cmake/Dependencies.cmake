@@ -11,4 +11,5 @@ find_package(ZLIB REQUIRED)
 find_package(prometheus-cpp REQUIRED COMPONENTS core)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(isal IMPORTED_TARGET libisal)  # x86-64 only
+pkg_check_modules(fuse3 REQUIRED fuse3>=3.12)  # its headers are included as <fuse3/...>
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)

@@ -4,7 +4,7 @@
 #include "base/file.hpp"
 #include "image/testing/image_cases.hpp"
 #include "image/testing/random_image.hpp"
-#include "mount/testing/lazy_erofs.hpp"
+#include "mount/testing/lazy_backends.hpp"
 #include "mount/testing/mounted_tree.hpp"
 #include "mount/testing/prefilled_erofs.hpp"
 #include "mount/testing/test_store.hpp"
@@ -50,6 +50,8 @@ const std::vector<Candidate>& candidates() {
        }},
       {"erofs", Times::exact, testing::lazy_erofs_is_possible,
        [](const TestStore& store) { return testing::open_lazy_erofs(store.folder() / "imagefs", store.store()); }},
+      {"fuse", Times::exact, testing::lazy_fuse_is_possible,
+       [](const TestStore& store) { return testing::open_lazy_fuse(store.folder() / "imagefs", store.store()); }},
   };
   return all;
 }

@@ -2,7 +2,9 @@
 
 #include "base/log.hpp"
 #include "mount/backend_probe.hpp"
+#include "mount/descriptor_keeper.hpp"
 #include "mount/erofs_backend.hpp"
+#include "mount/fuse_backend.hpp"
 #include "mount/holder_link.hpp"
 #include "mount/unpack_backend.hpp"
 
@@ -16,28 +18,36 @@ namespace {
 using Opened = Result<std::unique_ptr<LayerBackend>>;
 using Store = std::shared_ptr<blob::ObjectStore>;
 
-LazyOptions lazy_options(const Config& config, const HolderLink& holder) {
+LazyOptions lazy_options(const Config& config, const std::string& epoch) {
   LazyOptions options{.dir = config.dir, .cache = {}, .read_deadline = config.read_deadline};
   options.cache.dirs = config.cache_dirs;
   if (options.cache.dirs.empty()) options.cache.dirs.push_back(config.dir / "cache");
   options.cache.max_bytes = config.cache_bytes;
   options.cache.min_free_bytes = config.cache_min_free_bytes;
-  options.cache.epoch = holder.epoch();
+  options.cache.epoch = epoch;
   return options;
 }
 
-Result<std::unique_ptr<HolderLink>> open_holder(const Config& config) {
-  if (config.holder.empty()) {
-    return fail(ErrorCode::unavailable, "lazy images need the holder, which survives imagefs (--holder)");
-  }
-  return HolderLink::open(config.holder);
+Result<> check_holder(const Config& config) {
+  if (!config.holder.empty()) return {};
+  return fail(ErrorCode::unavailable, "lazy images need the holder, which survives imagefs (--holder)");
 }
 
 Opened open_erofs(const Config& config, const Store& store) {
   TRY_VOID(probe_erofs(config.cache_dirs.empty() ? config.dir : config.cache_dirs.front()));
-  TRY(auto holder, open_holder(config));
-  TRY(auto core, LazyCore::open(lazy_options(config, *holder), store));
+  TRY_VOID(check_holder(config));
+  TRY(auto holder, HolderLink::open(config.holder));
+  TRY(auto core, LazyCore::open(lazy_options(config, holder->epoch()), store));
   TRY(auto backend, ErofsBackend::open(std::move(core), std::move(holder)));
+  return backend;
+}
+
+Opened open_fuse(const Config& config, const Store& store) {
+  TRY_VOID(probe_fuse());
+  TRY_VOID(check_holder(config));
+  TRY(auto keeper, DescriptorKeeper::open(config.holder));
+  TRY(auto core, LazyCore::open(lazy_options(config, keeper->epoch()), store));
+  TRY(auto backend, FuseBackend::open(std::move(core), std::move(keeper)));
   return backend;
 }
 
@@ -50,7 +60,7 @@ struct Choice {
   std::string_view name;
   Opened (*open)(const Config&, const Store&);
 };
-constexpr std::array kChoices{Choice{"erofs", open_erofs}, Choice{"unpack", open_unpack}};
+constexpr std::array kChoices{Choice{"erofs", open_erofs}, Choice{"fuse", open_fuse}, Choice{"unpack", open_unpack}};
 
 }  // namespace
 

@@ -15,7 +15,7 @@
 #include "mount/imagefs_client.hpp"
 #include "mount/testing/cache_fixture.hpp"
 #include "mount/testing/child_process.hpp"
-#include "mount/testing/lazy_erofs.hpp"
+#include "mount/testing/lazy_backends.hpp"
 
 #include <gmock/gmock.h>
 

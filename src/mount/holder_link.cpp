@@ -3,7 +3,6 @@
 #include "base/fanotify.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
-#include "base/random_id.hpp"
 
 #include <fmt/format.h>
 
@@ -24,7 +23,6 @@ namespace {
 constexpr const char* kGroup = "imagefs/group";
 constexpr std::string_view kPackPrefix = "imagefs/pack/";
 constexpr std::string_view kMountPrefix = "imagefs/layer/";
-constexpr const char* kEpoch = "imagefs/epoch";
 constexpr milliseconds kEventTimeout = std::chrono::minutes(10);  // of a reader whom no imagefs answers at all
 constexpr milliseconds kReconnectPause{50};
 constexpr seconds kRecoverTime{5};     // an event comes at once, or the file carries no mark
@@ -63,7 +61,7 @@ uint64_t pack_token(const Digest& pack) {
 Result<std::unique_ptr<HolderLink>> HolderLink::open(std::filesystem::path socket) {
   auto link = std::unique_ptr<HolderLink>(new HolderLink(std::move(socket)));
   TRY_VOID(link->adopt_group());
-  TRY_VOID(link->adopt_epoch());
+  TRY(link->epoch_, HolderEpoch::adopt(link->client_));
   return link;
 }
 
@@ -88,25 +86,6 @@ Result<> HolderLink::relay(const holder::Child& predecessor) {
       client_.relay(group_.get(), {.name = kGroup, .predecessor = predecessor, .timeout = kEventTimeout}));
   if (denied > 0) log_warning("reads that a dead holder had not answered begin again", {{"reads", denied}});
   return {};
-}
-
-/// A name that lives as long as a holder does: an imagefs that finds it knows that it was never away for long enough
-/// for anybody to touch its files unseen.
-Result<> HolderLink::adopt_epoch() {
-  if (auto kept = client_.get(kEpoch)) {
-    std::array<char, 64> text{};
-    const ssize_t size = ::pread(kept->get(), text.data(), text.size(), 0);
-    if (size > 0) {
-      epoch_.assign(text.data(), static_cast<size_t>(size));
-      epoch_file_ = std::move(*kept);
-      return {};
-    }
-  }
-  epoch_ = random_id(16);
-  epoch_file_ = UniqueFd(::memfd_create("hearth-epoch", MFD_CLOEXEC));
-  if (!epoch_file_) return fail_errno("make a file in memory", errno);
-  TRY_VOID(write_all(epoch_file_.get(), epoch_, "the epoch"));
-  return client_.put(kEpoch, epoch_file_.get());
 }
 
 Result<Inheritance> HolderLink::inherit() {
@@ -272,7 +251,7 @@ Result<> HolderLink::hand_over_again() {
     TRY_VOID(relay(holder_));
   }
   const std::lock_guard lock(mutex_);
-  TRY_VOID(client_.put(kEpoch, epoch_file_.get()));
+  TRY_VOID(epoch_.keep(client_));
   for (const auto& [hex, kept] : packs_) TRY_VOID(track(*kept.pack, kept.observe));
   for (const auto& [hex, mount] : mounts_) TRY_VOID(client_.put(mount_name(hex), mount.get()));
   return {};

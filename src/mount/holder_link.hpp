@@ -6,6 +6,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "holder/client.hpp"
+#include "mount/holder_epoch.hpp"
 #include "mount/mount_ledger.hpp"
 #include "mount/pack_file.hpp"
 
@@ -45,7 +46,7 @@ class HolderLink {
 
   int group() const { return group_.get(); }
   /// Names the time during which nobody but us can have touched the cache: it ends with the holder.
-  const std::string& epoch() const { return epoch_; }
+  const std::string& epoch() const { return epoch_.name(); }
   /// Once, before start(). What cannot be had back is left out.
   Result<Inheritance> inherit();
   /// Fill descriptors for packs in use whose own were lost, because holder and imagefs died together: a read of each
@@ -74,7 +75,6 @@ class HolderLink {
   };
 
   Result<> adopt_group();
-  Result<> adopt_epoch();
   Result<> relay(const holder::Child& predecessor);
   Result<> hand_over_again();
   Result<> probe_orphan(const LedgerPack& orphan);
@@ -85,8 +85,7 @@ class HolderLink {
   std::filesystem::path socket_;
   holder::Client client_;
   UniqueFd group_;
-  UniqueFd epoch_file_;
-  std::string epoch_;
+  HolderEpoch epoch_;
   OnEvent on_event_;
 
   std::mutex mutex_;

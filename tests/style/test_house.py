@@ -84,6 +84,7 @@ OWNERS = {
     r"zstd\.h": {"src/oci", "src/image", "src/record", "src/mount"},
     r"zlib\.h": {"src/oci", "src/image/testing"},
     r"isa-l/": {"src/oci"},
+    r"fuse3/": {"src/mount"},
     r"openssl/": {"src/base"},
 }
 AWAITABLE = "boost/asio/awaitable.hpp"

@@ -1,4 +1,4 @@
-#include "mount/testing/lazy_erofs.hpp"
+#include "mount/testing/lazy_backends.hpp"
 
 #include "holder/client.hpp"
 #include "holder/server.hpp"
@@ -6,7 +6,10 @@
 #include "mount/backends.hpp"
 #include "mount/testing/child_process.hpp"
 
+#include <unistd.h>
+
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace hearth::mount::testing {
@@ -15,10 +18,11 @@ namespace {
 
 class WithHolder final : public LayerBackend {
  public:
-  WithHolder(const std::filesystem::path& folder, std::shared_ptr<blob::ObjectStore> store)
+  WithHolder(const std::filesystem::path& folder, std::shared_ptr<blob::ObjectStore> store, std::string backend)
       : holder_([&folder] { return holder::serve({.socket = folder / "holder.sock"}).has_value(); }) {
     wait_for_holder(folder / "holder.sock");
-    auto opened = open_backend({.dir = folder, .holder = folder / "holder.sock", .backend = "erofs"}, std::move(store));
+    auto opened = open_backend({.dir = folder, .holder = folder / "holder.sock", .backend = std::move(backend)},
+                               std::move(store));
     if (!opened) throw std::runtime_error(opened.error().message);
     backend_ = std::move(*opened);
   }
@@ -39,11 +43,22 @@ class WithHolder final : public LayerBackend {
 std::unique_ptr<LayerBackend> open_lazy_erofs(const std::filesystem::path& folder,
                                               std::shared_ptr<blob::ObjectStore> store) {
   std::filesystem::create_directories(folder);
-  return std::make_unique<WithHolder>(folder, std::move(store));
+  return std::make_unique<WithHolder>(folder, std::move(store), "erofs");
+}
+
+std::unique_ptr<LayerBackend> open_lazy_fuse(const std::filesystem::path& folder,
+                                             std::shared_ptr<blob::ObjectStore> store) {
+  std::filesystem::create_directories(folder);
+  return std::make_unique<WithHolder>(folder, std::move(store), "fuse");
 }
 
 bool lazy_erofs_is_possible() {
   static const bool possible = probe_erofs("/var/tmp").has_value();
+  return possible;
+}
+
+bool lazy_fuse_is_possible() {
+  static const bool possible = ::geteuid() == 0 && probe_fuse().has_value();
   return possible;
 }
 

@@ -1,4 +1,4 @@
-// The kernel back end with a holder of its own, for tests that compare back ends.
+// A lazy back end with a holder of its own, for tests that compare back ends.
 #pragma once
 
 #include "blob/object_store.hpp"
@@ -13,8 +13,12 @@ namespace hearth::mount::testing {
 std::unique_ptr<LayerBackend> open_lazy_erofs(const std::filesystem::path& folder,
                                               std::shared_ptr<blob::ObjectStore> store);
 
-/// Whether this host can run it.
+std::unique_ptr<LayerBackend> open_lazy_fuse(const std::filesystem::path& folder,
+                                             std::shared_ptr<blob::ObjectStore> store);
+
+/// Whether this host can run them.
 bool lazy_erofs_is_possible();
+bool lazy_fuse_is_possible();
 
 /// Waits until a holder answers on the socket.
 void wait_for_holder(const std::filesystem::path& socket);
