@@ -4,6 +4,7 @@
 #include "base/process.hpp"
 #include "base/random_id.hpp"
 #include "blob/object_store.hpp"
+#include "build/build_steps.hpp"
 #include "catalog/catalog.hpp"
 #include "image/layer_builder.hpp"
 #include "image/layer_reader.hpp"
@@ -100,7 +101,7 @@ class BuilderTest : public testing::Test {
                               .source = "test",
                               .created = wall_now(),
                               .python = "/usr/bin/python3",
-                              .identity = "recipe 1",
+                              .identity = base_identity(),
                               .details = "{}"};
     ASSERT_TRUE(catalog::Catalog(store_).set_image({catalog::ImageScope::shared, "", "python"}, base));
     fs::remove_all(shared_ / "root");
