@@ -198,6 +198,8 @@ void ErofsBackend::State::on_event(const holder::Event& event) {
                         .length = event.length,
                         .deadline = Deadline::after(mono_now(), core->options().read_deadline)},
                        [this, event, pack, asked = mono_now()](const Result<>& filled) {
+                         // We are stopping: the reader waits for our successor.
+                         if (!filled && filled.error().code == ErrorCode::cancelled) return;
                          if (!filled) {
                            log_warning("a read fails", {{"pack", pack->digest().hex().substr(0, 12)},
                                                         {"error", filled.error().message}});

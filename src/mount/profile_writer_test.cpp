@@ -59,6 +59,21 @@ class Learning : public testing::FetcherFixture {
     return decoder.head()->runs;
   }
 
+  /// The same pages by place, whatever the order in which starts first read them.
+  static PageRuns by_place(PageRuns runs) {
+    std::ranges::sort(runs);
+    PageRuns merged;
+    for (const auto& run : runs) {
+      if (!merged.empty() && merged.back().chunk == run.chunk &&
+          merged.back().first + merged.back().pages == run.first) {
+        merged.back().pages = static_cast<uint16_t>(merged.back().pages + run.pages);
+      } else {
+        merged.push_back(run);
+      }
+    }
+    return merged;
+  }
+
   const image::StoreScope scope = image::StoreScope::workspace("acme");
   WallTime now = *from_iso8601("2026-11-28T10:00:00Z");
 };
@@ -86,7 +101,7 @@ TEST_F(Learning, AStartThatMissedMuchMakesABundleOfBoth) {
   EXPECT_EQ(must(learn(start_of(part(80), part(20)), options(), now)), Learned::bundle);
   EXPECT_EQ(profile()->generation, 2U);
   EXPECT_LT(profile()->recent.at(1).met.recall, 0.5);
-  EXPECT_EQ(read_bundle(), part(80));
+  EXPECT_EQ(by_place(read_bundle()), part(80));
   EXPECT_EQ(must(image::read_bundle_history(*layers.store(), scope, *profile()->bundle)).starts.size(), 2U);
 }
 
@@ -130,7 +145,7 @@ TEST_F(Learning, WhoeverWritesTheGenerationFirstWins) {
   racing.store = store_of_loser;
   EXPECT_EQ(must(learn(start_of(part(80), part(20)), racing, now)), Learned::outrun);
   EXPECT_EQ(profile()->generation, 2U);
-  EXPECT_EQ(read_bundle(), part(70));
+  EXPECT_EQ(by_place(read_bundle()), part(70));
 }
 
 TEST_F(Learning, ABundleHoldsWhatTheLayerSaysWhateverTheDiskHas) {
