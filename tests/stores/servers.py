@@ -101,6 +101,8 @@ mon data = {self.folder}/mon
 osd data = {self.folder}/osd
 osd objectstore = memstore
 memstore device bytes = {8 << 30}
+osd class update on start = false
+osd crush update on start = false
 osd class load list = *
 osd class default list = *
 [client]
@@ -137,11 +139,23 @@ rgw thread pool size = 64
         self._run("ceph", "osd", "new", disk, 0)
         self._run("ceph-osd", "-i", 0, "--mkfs", "--osd-uuid", disk)
         self._run("ceph", "osd", "crush", "add", "osd.0", 1, "root=default")
-        self._spawn("osd", "ceph-osd", "-i", 0)
+        self._start_disk()
         gateway = self._spawn("rgw", "radosgw", "-n", "client.rgw")
         wait_for_port(self.port, gateway, self.folder / "rgw.log")
         self._run("radosgw-admin", "-n", "client.rgw", "user", "create", "--uid=hearth", "--display-name=hearth",
                   f"--access-key={ACCESS_KEY}", f"--secret={SECRET_KEY}")
+
+    def _start_disk(self):
+        """Until the monitor sees it: a store that asks the monitor before it has learnt the cluster's id gives up."""
+        process = None
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if process is None or process.poll() is not None:
+                process = self._spawn("osd", "ceph-osd", "-i", 0)
+            if json.loads(self._run("ceph", "osd", "dump", "--format", "json"))["osds"][0]["up"]:
+                return
+            time.sleep(0.2)
+        raise RuntimeError("the store does not start:\n" + (self.folder / "osd.log").read_text(errors="replace")[-2000:])
 
     def make_bucket(self, name):
         sign_and_send("PUT", f"{self.url}/{name}")

@@ -1,6 +1,7 @@
 """Every object store behaves alike: one suite (src/blob/testing) on a directory, on S3 and on GCS, and with faults between."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+MEMORY_MAX_BYTES = 6 << 30  # a test that goes wrong must not take the machine with it
 PROGRAM = ROOT / "build/src/blob/testing/store_conformance"
 sys.path += [str(ROOT / "tests/fakes"), str(ROOT / "tests/stores")]
 
@@ -46,7 +48,8 @@ def test_the_store_keeps_its_promise(server, case):
     environment["HEARTH_CONFORMANCE_STORE"] = f"{server.store('hearth-tests')}?endpoint=http://127.0.0.1:{server.port}&{times}{extra}"
     environment["HEARTH_CONFORMANCE_FAULTY_STORE"] = (
         f"{server.store('hearth-tests')}?endpoint=http://127.0.0.1:{server.proxy.port}&{times}{extra}")
-    out = subprocess.run([PROGRAM, f"--gtest_filter={case}"], env=environment, capture_output=True, text=True, timeout=300)
+    out = subprocess.run([PROGRAM, f"--gtest_filter={case}"], env=environment, capture_output=True, text=True, timeout=300,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES)))
     if out.returncode == 0 and "[  SKIPPED ]" in out.stdout:
         pytest.skip(out.stdout)
     assert out.returncode == 0 and "[  PASSED  ] 1 test." in out.stdout, out.stdout[-6000:] + out.stderr[-2000:]
