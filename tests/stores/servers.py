@@ -16,7 +16,8 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-START_SECONDS = 180  # a loaded machine; 15 s on an idle one
+START_SECONDS = 60  # 15 s on an idle machine
+ATTEMPTS = 4  # the gateway's first contact with a cluster of one sometimes hangs; a fresh cluster then comes up at once
 ACCESS_KEY, SECRET_KEY = "hearthtest", "hearth-test-secret-key"
 
 
@@ -43,6 +44,9 @@ class S3:
     """radosgw on one monitor and one store in memory: replicated to nobody, but the real code path of a real server."""
 
     def __init__(self):
+        self._prepare()
+
+    def _prepare(self):
         self.folder = Path(tempfile.mkdtemp(prefix="hearth-s3-"))
         self.port, self.monitor_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -50,12 +54,18 @@ class S3:
         self._processes = []
 
     def __enter__(self):
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._start()
+                return self
+            except (RuntimeError, subprocess.TimeoutExpired):
+                self.__exit__()
+                if attempt == ATTEMPTS:
+                    raise
+                self._prepare()
+            except BaseException:
+                self.__exit__()
+                raise
 
     def __exit__(self, *_):
         for process in reversed(self._processes):
