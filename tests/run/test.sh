@@ -51,7 +51,7 @@ build() {
 count_ctest() {
   local name=$1 folder=$2 line total bad
   shift 2
-  ctest --test-dir "$folder" --output-on-failure -j2 "$@" > "$logs/$name" 2>&1
+  ctest --test-dir "$folder" --output-on-failure -j3 "$@" > "$logs/$name" 2>&1
   line=$(grep -E 'tests? failed out of [0-9]+|tests passed, ' "$logs/$name" | tail -1)
   bad=$(sed -nE 's/.*[ ,]([0-9]+) tests? failed out of.*/\1/p' <<< "$line")
   total=$(sed -nE 's/.*failed out of ([0-9]+).*/\1/p' <<< "$line")
