@@ -17,7 +17,7 @@ class GcsSession;
 struct GcsListing;
 
 /// Objects are created with `ifGenerationMatch=0`, so that the server decides between concurrent creators, and carry
-/// their writer's id (as in S3Store). Large ones go up by a resumable session.
+/// their writer's id (as in S3Store).
 class GcsStore final : public ObjectStore {
  public:
   /// invalid_argument for a URL or settings that cannot be right. Nothing is asked of the server yet.

@@ -1,16 +1,17 @@
-// Creates objects in GCS, in one request or by a resumable session, each exactly once.
+// Creates objects in GCS, each exactly once.
 #pragma once
 
 #include "base/result.hpp"
 #include "blob/gcs_session.hpp"
 #include "blob/object_store.hpp"
 
-#include <cstdint>
 #include <string>
 
 namespace hearth::blob {
 
-/// One object to be created. Blocking; used once.
+/// One object to be created, in one request however large it is: a resumable session would save sending a pack's few
+/// dozen MiB again after a cut, but emulators that forget its condition could not hold us to create-if-absent.
+/// Blocking; used once.
 class GcsUpload {
  public:
   /// `body` is borrowed for the upload's life.
@@ -18,12 +19,7 @@ class GcsUpload {
 
   Result<Created> run();
 
-  static constexpr uint64_t kWholeMaxBytes = uint64_t{8} << 20;  // larger ones go by a session
-
  private:
-  std::string metadata() const;
-  Result<Created> whole();
-  Result<Created> in_parts();
   Result<Created> whose();
 
   GcsSession& session_;

@@ -20,6 +20,7 @@ namespace {
 constexpr size_t kIdleMax = 64;            // connections kept
 constexpr long kBufferBytes = 256 * 1024;  // what the sink gets at a time, at most
 constexpr size_t kHeadersMaxBytes = 64 * 1024;
+constexpr uint64_t kPutAwayBytesPerSecond = uint64_t{1} << 20;
 constexpr Duration kLongestPoll = seconds(1);
 
 struct FreeEasy {
@@ -143,26 +144,31 @@ struct Transfer {
     return size * count;
   }
 
+  /// A part of the body from `sent` on: never across the edge of its frame.
+  Result<size_t> copy_body(char* buffer, size_t room) const {
+    const HttpBody& body = *request->body;
+    if (sent < body.before.size()) return body.before.copy(buffer, room, sent);
+    const uint64_t at = sent - body.before.size();
+    if (at >= body.content_size()) return body.after.copy(buffer, room, at - body.content_size());
+    if (body.fd < 0) return body.bytes.copy(buffer, room, at);
+    const size_t wanted = std::min<uint64_t>(room, body.content_size() - at);
+    const ssize_t got = ::pread(body.fd, buffer, wanted, static_cast<off_t>(body.offset + at));
+    if (got < 0) return fail(ErrorCode::corrupt, fail_errno("read the file that is sent", errno).error().message);
+    if (got == 0) return fail(ErrorCode::corrupt, "the file that is sent became shorter");
+    return static_cast<size_t>(got);
+  }
+
   static size_t on_send(char* buffer, size_t size, size_t count, void* pointer) {
     auto& self = *static_cast<Transfer*>(pointer);
-    const HttpBody& body = *self.request->body;
-    const auto room = std::min<uint64_t>(size * count, body.size() - self.sent);
     self.moved = mono_now();
-    size_t got = 0;
-    if (body.fd < 0) {
-      got = body.bytes.copy(buffer, room, self.sent);
-    } else {
-      const ssize_t read = ::pread(body.fd, buffer, room, static_cast<off_t>(body.offset + self.sent));
-      if (read < 0 || (read == 0 && room > 0)) {
-        self.answer = fail(ErrorCode::corrupt,
-                           read < 0 ? "cannot read the file that is sent: " + fail_errno("pread", errno).error().message
-                                    : "the file that is sent became shorter");
-        return CURL_READFUNC_ABORT;
-      }
-      got = static_cast<size_t>(read);
+    if (self.sent == self.request->body->size()) return 0;
+    const auto copied = self.copy_body(buffer, size * count);
+    if (!copied) {
+      self.answer = Unexpected(copied.error());
+      return CURL_READFUNC_ABORT;
     }
-    self.sent += got;
-    return got;
+    self.sent += *copied;
+    return *copied;
   }
 
   /// A connection that had been closed meanwhile is replaced, and the body sent again.
@@ -230,6 +236,14 @@ bool is_connected(const Handle& handle) {
   return when_us > 0;
 }
 
+/// How long nothing may move. A server that has the whole body may need time to put it away.
+Duration patience_with(const Handle& handle, const Transfer& transfer, const HttpClientOptions& options) {
+  if (!is_connected(handle)) return options.stall_timeout + options.connect_timeout;
+  const bool all_sent = transfer.request->body && transfer.sent == transfer.request->body->size();
+  if (!all_sent) return options.stall_timeout;
+  return options.stall_timeout + seconds(transfer.sent / kPutAwayBytesPerSecond);
+}
+
 /// Drives one transfer until it ends, or the caller's patience or the server's time does.
 Result<CURLcode> drive(Handle& handle, Transfer& transfer, const HttpClientOptions& options) {
   CURLM* multi = handle.multi.get();
@@ -249,8 +263,7 @@ Result<CURLcode> drive(Handle& handle, Transfer& transfer, const HttpClientOptio
       return fail(ErrorCode::deadline_exceeded, host + " did not answer in the time there was");
     }
     const Duration still = now - transfer.moved;
-    const Duration limit =
-        is_connected(handle) ? options.stall_timeout : options.stall_timeout + options.connect_timeout;
+    const Duration limit = patience_with(handle, transfer, options);
     if (still >= limit) {
       return fail(ErrorCode::unavailable, host + " sends nothing any more");
     }

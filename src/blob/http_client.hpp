@@ -29,11 +29,14 @@ struct HttpReply {
 /// What is sent: bytes, or a part of a file. Borrowed until the exchange returns; may be read more than once.
 struct HttpBody {
   std::string_view bytes;
-  int fd = -1;  // when not -1: the body is `length` bytes of it from `offset`
+  int fd = -1;  // when not -1: the content is `length` bytes of it from `offset`
   uint64_t offset = 0;
   uint64_t length = 0;
+  std::string_view before{};  // around the content: the frame of a multipart body
+  std::string_view after{};
 
-  uint64_t size() const { return fd < 0 ? bytes.size() : length; }
+  uint64_t content_size() const { return fd < 0 ? bytes.size() : length; }
+  uint64_t size() const { return before.size() + content_size() + after.size(); }
 };
 
 struct HttpRequest {

@@ -1,9 +1,12 @@
 #include "blob/http_client.hpp"
 
+#include "base/file.hpp"
 #include "blob/testing/scripted_server.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <sys/mman.h>
 
 #include <atomic>
 #include <thread>
@@ -24,6 +27,21 @@ TEST(HttpClient, SendsAndReceives) {
   EXPECT_EQ(reply->status, 201);
   EXPECT_EQ(reply->header("x-one"), "two");
   EXPECT_EQ(reply->body, "PUT /a%2Fb?c=d hello");
+}
+
+TEST(HttpClient, SendsAPartOfAFileWithinAFrame) {
+  ScriptedServer server([](const ScriptedServer::Request& request) { return http_answer(200, request.body); });
+  const std::string content(1'000'000, 'x');
+  const UniqueFd file(::memfd_create("http-client-test", MFD_CLOEXEC));
+  ASSERT_TRUE(write_all(file.get(), "ab" + content + "cd", "file"));
+  HttpClient client;
+  const HttpBody body{.fd = file.get(), .offset = 1, .length = content.size() + 2, .before = "<<", .after = ">>"};
+  const auto reply = client.exchange({.method = "POST", .url = server.url(), .body = body});
+  ASSERT_TRUE(reply) << reply.error().message;
+  EXPECT_TRUE(reply->body == "<<b" + content + "c>>");
+  const HttpBody too_long{.fd = file.get(), .offset = 0, .length = content.size() + 5, .after = ">>"};
+  EXPECT_EQ(client.exchange({.method = "POST", .url = server.url(), .body = too_long}).error().code,
+            ErrorCode::corrupt);
 }
 
 TEST(HttpClient, ReusesAConnectionAndSurvivesItsEnd) {

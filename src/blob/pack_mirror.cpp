@@ -19,8 +19,6 @@ namespace {
 
 constexpr uint64_t kSecretMaxBytes = 4096;
 constexpr size_t kSecretMinBytes = 16;
-/// The store behind it is the better second try.
-constexpr RetryLimits kNoRetries{.total = Duration::zero()};
 
 Result<std::string> read_secret(const std::filesystem::path& file) {
   if (file.empty()) return std::string();
@@ -121,7 +119,7 @@ Result<> PackMirror::State::fetch(std::string_view key, ByteRange range, const B
                                               std::to_string(reply.status));
                             },
                         .name = std::string(key),
-                        .retries = kNoRetries};
+                        .retries = kOnce};
   return read_remote(client, read, range, sink, patience);
 }
 

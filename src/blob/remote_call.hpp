@@ -16,6 +16,9 @@ enum class Verdict { done, again, renew };
 /// Of any store's answers: 429 and 5xx (501 apart) and 408 are worth another try.
 Verdict verdict_of_status(int status);
 
+/// For requests that have a better second try.
+inline constexpr RetryLimits kOnce{.total = Duration(-1)};
+
 struct RemoteCall {
   /// The request, signed anew for each attempt. Its patience is set by the caller.
   std::function<Result<HttpRequest>()> make;

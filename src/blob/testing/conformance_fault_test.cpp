@@ -1,6 +1,6 @@
 // What a remote store promises when the network, the server or the credentials fail. The faults are in the keys' names:
 // tests/fakes/fault_proxy.py, which stands before the store, makes them.
-#include "base/random_id.hpp"
+#include "base/digest.hpp"
 #include "blob/gcs_store.hpp"
 #include "blob/range_reader.hpp"
 #include "blob/s3_store.hpp"
@@ -47,21 +47,21 @@ TEST_F(StoreFaults, AServerThatStaysBusyIsUnavailable) {
 TEST_F(StoreFaults, ACutReadGoesOnWhereItStopped) {
   const std::string content = pattern(1'000'000);
   ASSERT_TRUE(store_->create("fault-cut-300000/k", content));
-  EXPECT_EQ(faulty_->get("fault-cut-300000/k").value(), content);
-  EXPECT_EQ(faulty_->get_range("fault-cut-300000/k", 10'000, 900'000).value(), content.substr(10'000, 900'000));
-  EXPECT_EQ(RangeReader(faulty_).read("fault-cut-300000/k", 1, 500'000, {}).value(), content.substr(1, 500'000));
+  EXPECT_TRUE(faulty_->get("fault-cut-300000/k").value() == content);
+  EXPECT_TRUE(faulty_->get_range("fault-cut-300000/k", 10'000, 900'000).value() == content.substr(10'000, 900'000));
+  EXPECT_TRUE(RangeReader(faulty_).read("fault-cut-300000/k", 1, 500'000, {}).value() == content.substr(1, 500'000));
 }
 
 TEST_F(StoreFaults, AStalledServerIsLeftAndAskedAgain) {
   const std::string content = pattern(500'000);
   ASSERT_TRUE(store_->create("fault-stall-1/k", content));
-  EXPECT_EQ(faulty_->get("fault-stall-1/k").value(), content);
+  EXPECT_TRUE(faulty_->get("fault-stall-1/k").value() == content);
 }
 
 TEST_F(StoreFaults, ASlowServerIsWaitedForWhileBytesCome) {
   const std::string content = pattern(300'000);
   ASSERT_TRUE(store_->create("fault-slow-100000/k", content));
-  EXPECT_EQ(faulty_->get("fault-slow-100000/k").value(), content);
+  EXPECT_TRUE(faulty_->get("fault-slow-100000/k").value() == content);
 }
 
 TEST_F(StoreFaults, ADeadlineEndsAReadOfASlowServer) {
@@ -97,8 +97,10 @@ TEST_F(StoreFaults, ALargeUploadSurvivesLostAnswers) {
   const std::string content = pattern(size_t{35} << 20);
   const auto source = scratch_ / "source";
   std::ofstream(source, std::ios::binary) << content;
-  EXPECT_EQ(faulty_->create_from_file("fault-lost-2/big", source).value(), Created::yes);
-  EXPECT_EQ(store_->get("fault-lost-2/big").value(), content);
+  const auto created = faulty_->create_from_file("fault-lost-2/big", source);
+  ASSERT_TRUE(created) << created.error().message;
+  EXPECT_EQ(*created, Created::yes);
+  EXPECT_EQ(Digest::of(store_->get("fault-lost-2/big").value()), Digest::of(content));
 }
 
 TEST_F(StoreFaults, WhatIsNotAllowedIsDeniedAndSaysWhatIsNeeded) {

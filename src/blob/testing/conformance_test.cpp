@@ -64,7 +64,7 @@ TEST_F(StoreConformance, CreatesFromAFile) {
   const auto source = write_source(scratch_ / "source", content);
   EXPECT_EQ(store_->create_from_file("packs/p", source).value(), Created::yes);
   EXPECT_EQ(store_->create_from_file("packs/p", source).value(), Created::no);
-  EXPECT_EQ(store_->get("packs/p").value(), content);
+  EXPECT_TRUE(store_->get("packs/p").value() == content);
   EXPECT_EQ(store_->create_from_file("packs/q", scratch_ / "absent").error().code, ErrorCode::not_found);
   EXPECT_EQ(store_->size("packs/q").value(), std::nullopt);
 }
@@ -103,11 +103,11 @@ TEST_F(StoreConformance, ReadsExactlyTheRange) {
   const std::string content = pattern(2'500'000);
   ASSERT_TRUE(store_->create("k", content));
   EXPECT_EQ(store_->get_range("k", 0, 1).value(), content.substr(0, 1));
-  EXPECT_EQ(store_->get_range("k", 1'234'567, 1'000'000).value(), content.substr(1'234'567, 1'000'000));
+  EXPECT_TRUE(store_->get_range("k", 1'234'567, 1'000'000).value() == content.substr(1'234'567, 1'000'000));
   EXPECT_EQ(store_->get_range("k", 2'499'999, 1).value(), content.substr(2'499'999));
-  EXPECT_EQ(store_->get_range("k", 0, content.size()).value(), content);
+  EXPECT_TRUE(store_->get_range("k", 0, content.size()).value() == content);
   EXPECT_EQ(store_->get_range("k", content.size(), 0).value(), "");
-  EXPECT_EQ(streamed(*store_, "k", {.offset = 2'000'000}).value(), content.substr(2'000'000));
+  EXPECT_TRUE(streamed(*store_, "k", {.offset = 2'000'000}).value() == content.substr(2'000'000));
   EXPECT_EQ(streamed(*store_, "k", {.offset = content.size()}).value(), "");
   EXPECT_EQ(streamed(*store_, "k", {.offset = 5, .length = 0}).value(), "");
 }
