@@ -170,7 +170,9 @@ void add_up(CLI::App& parent) {
   command->add_option("--listen", options->machine.listen, "HOST:PORT to serve; port 0 picks a free one")
       ->capture_default_str();
   command->add_option("--store", options->machine.store, "Object store: a folder or URL [DATA/store]");
-  command->add_option("--image-backend", options->machine.image_backend, "How images become folders: auto, erofs, fuse or unpack")
+  command
+      ->add_option("--image-backend", options->machine.image_backend,
+                   "How images become folders: auto, erofs, fuse or unpack")
       ->capture_default_str();
   command->add_option("--router-uid", options->machine.users.router, "User and group id of the router")
       ->capture_default_str();

@@ -35,7 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string again = "<ListBucketResult>";
   for (const auto& object : listing->objects) {
     if (!is_ascii(object.key)) return 0;
-    again += "<Contents><Key>" + escaped(object.key) + "</Key><Size>" + std::to_string(object.size) + "</Size></Contents>";
+    again +=
+        "<Contents><Key>" + escaped(object.key) + "</Key><Size>" + std::to_string(object.size) + "</Size></Contents>";
   }
   const auto second = hearth::blob::parse_s3_listing(again + "</ListBucketResult>");
   CHECK_PROMISE(second && second->objects == listing->objects);

@@ -1,7 +1,6 @@
 #include "mount/recorder.hpp"
 
 #include "image/start_history.hpp"
-
 #include "mount/content_owners.hpp"
 
 #include <utility>
