@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "base/process.hpp"
 #include "holder/kept_descriptors.hpp"
+#include "holder/oom_protection.hpp"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -81,8 +82,20 @@ struct Plan {
   size_t count;
   int last_source;
   rlimit files;
+  const char* oom_score;
+  size_t oom_score_bytes;  // 0: as it is
   int error = 0;
 };
+
+/// What fails here is no reason not to start: the child then is as safe as the holder. Until the exec the kernel keeps
+/// a score for this process alone, although it shares the holder's memory.
+__attribute__((no_sanitize("address", "thread"))) void set_oom_score(const Plan& plan) {
+  if (plan.oom_score_bytes == 0) return;
+  const int file = ::open(kOomScoreFile, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  (void)!::write(file, plan.oom_score, plan.oom_score_bytes);
+  ::close(file);
+}
 
 /// Runs in the child, on a stack of its own, while the holder waits for the exec: nothing here may allocate or lock.
 /// The table of descriptors is the holder's until the first line has made a copy, which leaves out all that is kept:
@@ -93,6 +106,7 @@ __attribute__((no_sanitize("address", "thread"))) int become(void* argument) {
                ::unshare(CLONE_FILES) == 0;
   if (right) {
     ::setsid();
+    set_oom_score(plan);
     for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
     for (size_t i = 0; i < plan.count && right; ++i) {
       right = ::dup2(plan.sources[i].get(), static_cast<int>(plan.targets[i])) >= 0;
@@ -132,7 +146,7 @@ Result<std::string> program_of(const std::string& name) {
 
 }  // namespace
 
-Result<Child> start_child(const Spawn& spawn, const std::vector<UniqueFd>& fds) {
+Result<Child> start_child(const Spawn& spawn, const std::vector<UniqueFd>& fds, const std::string& oom_score) {
   TRY_VOID(check(spawn, fds));
   TRY(const UniqueFd null, open_file("/dev/null", O_RDWR));
   UniqueFd output;
@@ -163,7 +177,9 @@ Result<Child> start_child(const Spawn& spawn, const std::vector<UniqueFd>& fds) 
             .targets = targets.data(),
             .count = moved.size(),
             .last_source = std::ranges::max_element(moved, {}, &UniqueFd::get)->get(),
-            .files = files};
+            .files = files,
+            .oom_score = oom_score.data(),
+            .oom_score_bytes = oom_score.size()};
   const pid_t pid = start(plan);
   if (plan.error != 0) return fail_errno("start " + spawn.args[0], plan.error);
   return Child{pid, process_start_time(pid).value_or(0)};

@@ -6,6 +6,7 @@
 #include "holder/descriptor_budget.hpp"
 #include "holder/event_relay.hpp"
 #include "holder/kept_descriptors.hpp"
+#include "holder/oom_protection.hpp"
 #include "holder/signal_fd.hpp"
 
 #include <fcntl.h>
@@ -17,7 +18,9 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace hearth::holder {
 
@@ -25,9 +28,10 @@ namespace {
 
 class Server {
  public:
-  Server(SeqpacketListener listener, uint64_t descriptor_limit)
+  Server(SeqpacketListener listener, uint64_t descriptor_limit, std::string oom_score_of_children)
       : listener_(std::move(listener)),
         descriptor_limit_(descriptor_limit),
+        oom_score_of_children_(std::move(oom_score_of_children)),
         kept_(descriptor_budget(descriptor_limit).kept) {}
 
   /// As if a client had asked for it.
@@ -68,6 +72,7 @@ class Server {
   SignalFd signals_;
   UniqueFd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
   uint64_t descriptor_limit_;
+  std::string oom_score_of_children_;
   KeptDescriptors kept_;
   std::unordered_map<int, std::unique_ptr<Client>> clients_;  // by descriptor
   ExitHistory history_;
@@ -264,7 +269,7 @@ void Server::answer(Connection& connection, SeqpacketMessage& message) {
     kept_.drop(drop->name);
     connection.reply({id, Done{}});
   } else if (const auto* spawn = std::get_if<Spawn>(&request->verb)) {
-    auto child = start_child(*spawn, message.fds);
+    auto child = start_child(*spawn, message.fds, oom_score_of_children_);
     if (child && spawn->watch == Watch::yes) connection.watch(id, *child);
     reply(std::move(child));
   } else if (const auto* exited = std::get_if<Exited>(&request->verb)) {
@@ -343,7 +348,7 @@ Result<> serve(const Config& config) {
   ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // children get what was asked for, nothing we inherited
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail_errno("holder: become subreaper", errno);
   TRY(auto listener, SeqpacketListener::listen(config.socket));
-  Server server(std::move(listener), limit);
+  Server server(std::move(listener), limit, protect_from_oom_killer());
   if (config.group_fd >= 0) {
     // Before anybody is answered: who asks for the group finds it.
     const Relay relay{kImagesGroup, config.predecessor, static_cast<uint32_t>(kReadTimeout.count())};

@@ -1,8 +1,10 @@
 #include "holder/server.hpp"
 
 #include "base/process.hpp"
+#include "holder/children.hpp"
 #include "holder/client.hpp"
 #include "holder/message.hpp"
+#include "holder/oom_protection.hpp"
 #include "holder/testing/holder_process.hpp"
 
 #include <gtest/gtest.h>
@@ -96,6 +98,31 @@ TEST_F(Holder, WrongRequestsAreRefusedAndChangeNothing) {
   EXPECT_EQ(client.spawn({.args = {"true"}, .fds = {{fd.get(), 5}, {fd.get(), 5}}}).error().code,
             ErrorCode::invalid_argument);
   EXPECT_EQ(client.list("").value().size(), 1u);
+}
+
+std::string oom_score_of(const std::string& process) {
+  return read_file("/proc/" + process + "/oom_score_adj").value();
+}
+
+TEST_F(Holder, IsNeverChosenByTheOomKillerAndItsChildrenAreJudgedAsWithoutIt) {
+  const pid_t tries = in_child([] { return protect_from_oom_killer().empty() ? 1 : 0; });
+  if (exit_status(tries) != 0) GTEST_SKIP() << "needs CAP_SYS_RESOURCE";
+  EXPECT_EQ(oom_score_of(std::to_string(pid_)), "-1000\n");
+  SpawnRequest child = shell("cat /proc/self/oom_score_adj");
+  child.output = path("score").string();
+  ASSERT_TRUE(Client(socket()).spawn(child));
+  EXPECT_EQ(line_in(path("score")) + "\n", oom_score_of("self"));
+}
+
+/// A score can be raised without any privilege.
+TEST_F(Holder, TheOomScoreOfAChildIsSetWithoutTouchingItsParents) {
+  const auto before = oom_score_of("self");
+  const Spawn spawn{.args = {"/bin/cat", "/proc/self/oom_score_adj"}, .output = path("score").string()};
+  const auto child = start_child(spawn, {}, "321\n");
+  ASSERT_TRUE(child);
+  EXPECT_EQ(line_in(path("score")), "321");
+  EXPECT_EQ(exit_status(child->pid), 0);
+  EXPECT_EQ(oom_score_of("self"), before);
 }
 
 TEST_F(Holder, KeepsServingAfterMalformedMessages) {
