@@ -169,7 +169,7 @@ class Hearth:
                 tree.mkdir(parents=True)
                 hearth.mount(tree, profile=work)
                 containers_start(tree, work)
-                hearth.command("image", "recorded", tree, "--data-dir", DATA)
+                hearth.command("image", "recorded", IMAGE, "--profile", work, "--data-dir", DATA)
                 wait_for_profile(work)
                 hearth.keep_learned(work)
             finally:
