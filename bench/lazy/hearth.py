@@ -21,6 +21,7 @@ IMAGE = "bench"
 OBJECTS = RAM / "s3" / BUCKET
 LEARNED = RAM / "learned"  # per workload: the objects that its recorded starts added to the store
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
+STORE = os.environ.get("BENCH_LAZY_STORE", "s3")  # or "directory": no network then
 RECORDING_PATIENCE_S = 150
 SETTLE_S = 3
 
@@ -54,7 +55,7 @@ class Hearth:
         return run([PROGRAM, *words], timeout=timeout, env=self.env)
 
     def store(self):
-        if not s3_works():
+        if STORE == "directory":
             return str(OBJECTS)
         return f"s3://{BUCKET}?endpoint=http://127.0.0.1:{self.network.port}"
 
@@ -191,10 +192,6 @@ def wait_for_profile(work):
 def owner_of(path):
     info = path.stat()
     return info.st_uid, info.st_gid
-
-
-def s3_works():
-    return os.environ.get("BENCH_LAZY_STORE", "s3" if knows("s3://", "up") else "directory") == "s3"
 
 
 def knows_profiles():

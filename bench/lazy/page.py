@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import goals
+from hearth import STORE
 from places import CACHE, HERE, ROOT
 from tables import ColdTable, pick, table
 
@@ -28,7 +29,7 @@ def facts(load_before, args):
         except OSError:
             versions[name] = "missing"
     return {"part": "facts", "date": str(datetime.date.today()), "commit": git_commit(ROOT), "load_before": load_before[0],
-            "load_after": os.getloadavg()[0], "versions": versions, "note": args.note, "parts": args.parts}
+            "load_after": os.getloadavg()[0], "versions": versions, "store": STORE, "note": args.note, "parts": args.parts}
 
 
 def cold_tables(records):
@@ -53,8 +54,9 @@ def head(records):
     for r in runs:
         versions = ", ".join(f"{k} {v}" for k, v in r["versions"].items())
         busy = " **The machine was not quiet: read ratios, not seconds.**" if r["load_before"] > 0.5 * (os.cpu_count() or 1) else ""
+        no_net = " **Hearth's store was a folder: its rows met no network.**" if r["store"] == "directory" else ""
         lines.append(f"Run of {r['date']}, commit {r['commit']} ({', '.join(r['parts'])}): load average before {r['load_before']:.1f}, "
-                     f"after {r['load_after']:.1f}.{busy} {versions}. {r['note']}")
+                     f"after {r['load_after']:.1f}.{busy}{no_net} {versions}. {r['note']}")
     packages = CACHE / "versions.txt"
     if packages.exists():
         wanted = ("tensorflow", "scikit-learn", "pandas", "xgboost", "onnxruntime", "numpy")
