@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 
 namespace hearth::mount {
@@ -134,6 +135,10 @@ void FuseOperations::lookup(fuse_req_t request, fuse_ino_t parent, const char* n
     fuse_reply_err(request, ENOTDIR);
     return;
   }
+  if (std::strlen(name) > kNameBytesMax) {  // the kernel asks for up to 1,024
+    fuse_reply_err(request, ENAMETOOLONG);
+    return;
+  }
   const auto found = layer.index().find(*directory, name);
   fuse_entry_param entry{};
   entry.entry_timeout = kForeverSeconds;  // that there is no such name is remembered, too
@@ -254,7 +259,8 @@ void FuseOperations::getxattr(fuse_req_t request, fuse_ino_t ino, const char* na
 
 void FuseOperations::listxattr(fuse_req_t request, fuse_ino_t ino, size_t size) {
   const auto inode = tree(request).inode(ino);
-  reply_value(request, inode ? tree(request).xattr_names(*inode) : "", size);
+  const auto trusted = fuse_req_ctx(request)->uid == 0 ? FuseTree::Trusted::shown : FuseTree::Trusted::hidden;
+  reply_value(request, inode ? tree(request).xattr_names(*inode, trusted) : "", size);
 }
 
 }  // namespace hearth::mount

@@ -16,6 +16,7 @@ using image::FileType;
 using image::InodeView;
 
 constexpr std::string_view kOpaque = "trusted.overlay.opaque";
+constexpr std::string_view kTrustedPrefix = "trusted.";
 constexpr std::string_view kAclPrefix = "system.posix_acl_";
 constexpr std::string_view kCapability = "security.capability";
 constexpr blksize_t kStatusBlockBytes = 512;  // of st_blocks
@@ -111,10 +112,13 @@ std::optional<std::string> FuseTree::xattr(const InodeView& inode, std::string_v
   return std::nullopt;
 }
 
-std::string FuseTree::xattr_names(const InodeView& inode) const {
+std::string FuseTree::xattr_names(const InodeView& inode, Trusted trusted) const {
   std::string names;
-  for (uint32_t i = 0; i < inode.xattr_count; ++i) names.append(index().xattr(inode, i).name).push_back('\0');
-  if (inode.opaque) names.append(kOpaque).push_back('\0');
+  const auto add = [&names, trusted](std::string_view name) {
+    if (trusted == Trusted::shown || !name.starts_with(kTrustedPrefix)) names.append(name).push_back('\0');
+  };
+  for (uint32_t i = 0; i < inode.xattr_count; ++i) add(index().xattr(inode, i).name);
+  if (inode.opaque) add(kOpaque);
   return names;
 }
 

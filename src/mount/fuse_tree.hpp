@@ -46,8 +46,9 @@ class FuseTree {
   image::InodeView parent(const image::InodeView& directory) const { return index().inode(directory.parent); }
 
   std::optional<std::string> xattr(const image::InodeView& inode, std::string_view name) const;
-  /// Names, each ended by a zero, as listxattr(2) has them.
-  std::string xattr_names(const image::InodeView& inode) const;
+  /// Names, each ended by a zero, as listxattr(2) has them. Those of trusted.* are for the host's root alone.
+  enum class Trusted { shown, hidden };
+  std::string xattr_names(const image::InodeView& inode, Trusted trusted) const;
 
   /// What a read gets, in order, without gaps; up to the file's end. Neighbours in a pack are one piece.
   std::vector<FilePiece> pieces(const image::InodeView& file, uint64_t offset, uint64_t size) const;
