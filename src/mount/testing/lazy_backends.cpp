@@ -18,11 +18,11 @@ namespace {
 
 class WithHolder final : public LayerBackend {
  public:
-  WithHolder(const std::filesystem::path& folder, std::shared_ptr<blob::ObjectStore> store, std::string backend)
-      : holder_([&folder] { return holder::serve({.socket = folder / "holder.sock"}).has_value(); }) {
-    wait_for_holder(folder / "holder.sock");
-    auto opened = open_backend({.dir = folder, .holder = folder / "holder.sock", .backend = std::move(backend)},
-                               std::move(store));
+  WithHolder(Config config, std::shared_ptr<blob::ObjectStore> store)
+      : holder_([&config] { return holder::serve({.socket = config.dir / "holder.sock"}).has_value(); }) {
+    config.holder = config.dir / "holder.sock";
+    wait_for_holder(config.holder);
+    auto opened = open_backend(config, std::move(store));
     if (!opened) throw std::runtime_error(opened.error().message);
     backend_ = std::move(*opened);
   }
@@ -40,16 +40,19 @@ class WithHolder final : public LayerBackend {
 
 }  // namespace
 
+std::unique_ptr<LayerBackend> open_lazy(Config config, std::shared_ptr<blob::ObjectStore> store) {
+  std::filesystem::create_directories(config.dir);
+  return std::make_unique<WithHolder>(std::move(config), std::move(store));
+}
+
 std::unique_ptr<LayerBackend> open_lazy_erofs(const std::filesystem::path& folder,
                                               std::shared_ptr<blob::ObjectStore> store) {
-  std::filesystem::create_directories(folder);
-  return std::make_unique<WithHolder>(folder, std::move(store), "erofs");
+  return open_lazy({.dir = folder, .backend = "erofs"}, std::move(store));
 }
 
 std::unique_ptr<LayerBackend> open_lazy_fuse(const std::filesystem::path& folder,
                                              std::shared_ptr<blob::ObjectStore> store) {
-  std::filesystem::create_directories(folder);
-  return std::make_unique<WithHolder>(folder, std::move(store), "fuse");
+  return open_lazy({.dir = folder, .backend = "fuse"}, std::move(store));
 }
 
 bool lazy_erofs_is_possible() {

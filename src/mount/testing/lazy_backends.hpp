@@ -2,6 +2,7 @@
 #pragma once
 
 #include "blob/object_store.hpp"
+#include "mount/imagefs.hpp"
 #include "mount/layer_backend.hpp"
 
 #include <filesystem>
@@ -15,6 +16,9 @@ std::unique_ptr<LayerBackend> open_lazy_erofs(const std::filesystem::path& folde
 
 std::unique_ptr<LayerBackend> open_lazy_fuse(const std::filesystem::path& folder,
                                              std::shared_ptr<blob::ObjectStore> store);
+
+/// As the configuration says: of it `dir` and `backend` must be set. Socket, store and holder are not looked at.
+std::unique_ptr<LayerBackend> open_lazy(Config config, std::shared_ptr<blob::ObjectStore> store);
 
 /// Whether this host can run them.
 bool lazy_erofs_is_possible();
