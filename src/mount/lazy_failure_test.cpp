@@ -228,7 +228,7 @@ TEST_P(LazyFailure, ConcurrentColdStartsOfOneImageCostOneDownload) {
   }
   for (auto& one : starts) EXPECT_EQ(one.get(), all_of(1));
   EXPECT_GT(fetched_bytes(), packs_bytes() / 2);
-  EXPECT_LE(fetched_bytes(), packs_bytes()) << "each byte of the store at most once";
+  EXPECT_LT(fetched_bytes(), packs_bytes() * 5 / 4) << "one download, and small gaps that were read over; not six";
 }
 
 TEST_P(LazyFailure, AFullDiskIsAnErrorOfWhatDoesNotFitAndForgottenOnceThereIsRoom) {

@@ -1,11 +1,12 @@
 // A small real disk: ext4 on a loop device on a file. It gets full, and it fails (EIO) once its file is cut short.
 #pragma once
 
+#include "base/process.hpp"
+
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -19,7 +20,8 @@ class LoopDisk {
     const std::string make = "truncate -s " + std::to_string(bytes) + " " + file_.string() +
                              " && mkfs.ext4 -q -m 0 -E lazy_itable_init=0 " + file_.string() + " && mount -o loop " +
                              file_.string() + " " + at_.string();
-    mounted_ = std::system(("{ " + make + "; } > /dev/null 2>&1").c_str()) == 0;
+    const auto made = run_process({.args = {"sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; " + make}});
+    mounted_ = made && made->code == 0;
   }
   ~LoopDisk() {
     if (mounted_) ::umount2(at_.c_str(), MNT_DETACH);
