@@ -55,6 +55,8 @@ std::optional<WallTime> from_iso8601(std::string_view text) {
   const bool in_range =
       *month >= 1 && *month <= 12 && *day >= 1 && *day <= 31 && *hour < 24 && *minute < 60 && *second <= 60;
   if (!in_range || *year < 1970) return std::nullopt;
+  constexpr int kLastWholeYear = 2261;  // of a clock that counts nanoseconds in 64 bits
+  if (*year > kLastWholeYear) return WallTime::max();
 
   int64_t fraction_ns = 0;
   const std::string_view fraction = text.substr(kShape.size(), text.size() - kShape.size() - 1);

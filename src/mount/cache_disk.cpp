@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/outside_time.hpp"
 #include "mount/present_map.hpp"
 #include "mount/unused_file.hpp"
 
@@ -34,7 +35,7 @@ struct FileFacts {
 std::optional<FileFacts> facts_of(const fs::path& path) {
   struct stat info{};
   if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
-  return FileFacts{static_cast<uint64_t>(info.st_blocks) * 512, WallTime(seconds(info.st_mtim.tv_sec))};
+  return FileFacts{static_cast<uint64_t>(info.st_blocks) * 512, wall_at(seconds(info.st_mtim.tv_sec))};
 }
 
 /// The digest a file is named for, if that is what its name says.

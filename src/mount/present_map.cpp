@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/little_endian.hpp"
+#include "base/outside_time.hpp"
 #include "base/random_id.hpp"
 #include "mount/page_range.hpp"
 
@@ -92,7 +93,7 @@ Result<PresentHeader> decode_present_header(std::string_view bytes) {
 }
 
 WallTime decode_last_used(std::string_view bytes) {
-  return WallTime(seconds(load_le<int64_t>(bytes, kLastUsedAt)));
+  return wall_at(seconds(load_le<int64_t>(bytes, kLastUsedAt)));
 }
 
 Result<PresentMap> PresentMap::create(const std::filesystem::path& path, const PresentHeader& header) {
@@ -228,7 +229,7 @@ void PresentMap::set_last_used(WallTime at) {
 
 WallTime PresentMap::last_used() const {
   auto* value = reinterpret_cast<int64_t*>(memory_.data() + kLastUsedAt);
-  return WallTime(seconds(std::atomic_ref<int64_t>(*value).load(std::memory_order_relaxed)));
+  return wall_at(seconds(std::atomic_ref<int64_t>(*value).load(std::memory_order_relaxed)));
 }
 
 }  // namespace hearth::mount

@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/outside_time.hpp"
 #include "blob/object_store.hpp"
 #include "record/usage_table.hpp"
 
@@ -118,7 +119,7 @@ std::optional<StoredSegment> parse_segment_key(std::string_view key) {
       if (c < '0' || c > '9') return false;
       us = us * 10 + (c - '0');
     }
-    value = WallTime(microseconds(us));
+    value = wall_at(microseconds(us));
     name.remove_prefix(dash + 1);
     return true;
   };
