@@ -21,9 +21,6 @@ using image::BundlePiece;
 using image::PageRun;
 using image::StoreScope;
 
-constexpr uint64_t kFirstPieceBytes = uint64_t{256} << 10;
-constexpr uint64_t kLargestPieceBytes = uint64_t{4} << 20;
-
 /// Where pages of a chunk lie: bytes of its pack's plain space.
 struct Place {
   const std::shared_ptr<PackFile>& pack;
@@ -78,20 +75,11 @@ std::string_view to_string(BundleStream::Outcome outcome) {
   return "failed";
 }
 
-ObjectStream stream_by_ranges(std::shared_ptr<blob::ObjectStore> store) {
+ObjectStream stream_of(std::shared_ptr<blob::ObjectStore> store) {
   return [store = std::move(store)](const std::string& key, uint64_t length,
                                     const std::function<Result<>(std::string_view)>& sink,
                                     const std::stop_token& stop) -> Result<> {
-    uint64_t piece = kFirstPieceBytes;
-    for (uint64_t at = 0; at < length;) {
-      if (stop.stop_requested()) return fail(ErrorCode::cancelled, "no longer wanted");
-      const uint64_t size = std::min(piece, length - at);
-      TRY(const std::string bytes, store->get_range(key, at, size));
-      TRY_VOID(sink(bytes));
-      at += size;
-      piece = std::min(2 * piece, kLargestPieceBytes);
-    }
-    return {};
+    return store->read(key, {.offset = 0, .length = length}, sink, {.deadline = {}, .stop = stop});
   };
 }
 

@@ -27,8 +27,8 @@ using ObjectStream =
     std::function<Result<>(const std::string& key, uint64_t length,
                            const std::function<Result<>(std::string_view)>& sink, const std::stop_token& stop)>;
 
-/// For stores that only give ranges: pieces that grow from 256 KiB to 4 MiB.
-ObjectStream stream_by_ranges(std::shared_ptr<blob::ObjectStore> store);
+/// As the store gives it: over one connection, going on where a cut one ended.
+ObjectStream stream_of(std::shared_ptr<blob::ObjectStore> store);
 
 struct BundleStreamRequest {
   std::shared_ptr<blob::ObjectStore> store;  // for the profile

@@ -70,7 +70,7 @@ class BundleStreamTest : public testing::FetcherFixture {
   }
   std::unique_ptr<BundleStream> stream() {
     return std::make_unique<BundleStream>(BundleStreamRequest{.store = store,
-                                                              .stream = stream_by_ranges(store),
+                                                              .stream = stream_of(store),
                                                               .workspace = "acme",
                                                               .layer = index->digest(),
                                                               .profile = kKey,

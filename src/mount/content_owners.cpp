@@ -47,6 +47,21 @@ std::string ContentOwners::path(uint32_t inode) const {
   return path.empty() ? "/" : path;
 }
 
+uint32_t first_extent_behind(const image::LayerIndex& index, const image::InodeView& file, uint64_t offset) {
+  uint32_t low = 0;
+  uint32_t high = file.count;
+  while (low < high) {
+    const uint32_t middle = low + (high - low) / 2;
+    const auto extent = index.extent(file, middle);
+    if (extent.offset + extent.length <= offset) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
 std::optional<uint32_t> chunk_at(const LayerChunks& layer, uint32_t pack, uint64_t offset) {
   const auto found = first_after(layer, pack, offset);
   if (found == layer.in_pack(pack).end() || layer.index().location(*found).plain_offset > offset) return std::nullopt;

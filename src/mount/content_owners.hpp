@@ -23,6 +23,7 @@ class ContentOwners {
 
   const image::LayerIndex& index() const { return layer_->index(); }
   const LayerChunks& chunks() const { return *layer_; }
+  const std::shared_ptr<const LayerChunks>& shared_chunks() const { return layer_; }
 
   /// The first file, in the order of inodes, that has the chunk, and which of its extents that is. Equal files share
   /// chunks: this says one of them.
@@ -47,6 +48,8 @@ class ContentOwners {
   std::vector<Owner> owners_;  // by chunk
 };
 
+/// The first extent of a regular file that ends behind the offset; the file's count when none does.
+uint32_t first_extent_behind(const image::LayerIndex& index, const image::InodeView& file, uint64_t offset);
 /// The chunk of the layer that has this byte of a pack's plain space (padding after a chunk counts as its own).
 std::optional<uint32_t> chunk_at(const LayerChunks& layer, uint32_t pack, uint64_t offset);
 /// The pages of a range of a pack's plain space, chunk by chunk; what lies between the layer's chunks is left out.

@@ -193,6 +193,7 @@ void ErofsBackend::State::on_event(const holder::Event& event) {
     log_error("a read of a pack that is not known fails");
     return holder->answer(event.sequence, EIO);
   }
+  core->starts().asked(pack->digest(), pages_of(event.offset, event.length));
   core->fetcher().fill({.pack = pack,
                         .offset = event.offset,
                         .length = event.length,

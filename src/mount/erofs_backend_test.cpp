@@ -258,7 +258,7 @@ TEST_F(ErofsBackendTest, AStartWithAProfileReadsWhatEarlierStartsReadFromTheBund
     read_them(mount.get());
     EXPECT_THAT(must(client.trace(request)), ::testing::HasSubstr("file-3"));
     must(client.recorded(request));
-    for (int i = 0; i < 1000 && must(store->list("ws/acme/profiles/")).empty(); ++i) {
+    for (int i = 0; i < 6000 && must(store->list("ws/acme/profiles/")).empty(); ++i) {
       std::this_thread::sleep_for(milliseconds(10));
     }
   }

@@ -29,7 +29,10 @@ struct Free {
 void FuseRead::begin() {
   const auto lacking = missing();
   asked_ = mono_now();
-  if (!lacking.empty()) return fill(lacking);
+  if (!lacking.empty()) {
+    tell_of_questions();
+    return fill(lacking);
+  }
   tell_of_hits();
   answer(Where::session_thread);
 }
@@ -38,6 +41,14 @@ void FuseRead::tell_of_hits() const {
   for (const FilePiece& piece : pieces_) {
     if (piece.pack != nullptr) {
       session_->options_.starts->hit(piece.pack->digest(), pages_of(piece.offset, piece.length));
+    }
+  }
+}
+
+void FuseRead::tell_of_questions() const {
+  for (const FilePiece& piece : pieces_) {
+    if (piece.pack != nullptr) {
+      session_->options_.starts->asked(piece.pack->digest(), pages_of(piece.offset, piece.length));
     }
   }
 }

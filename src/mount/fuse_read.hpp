@@ -27,6 +27,7 @@ class FuseRead : public std::enable_shared_from_this<FuseRead> {
   void filled(const Result<>& result);
   void finish();
   void tell_of_hits() const;
+  void tell_of_questions() const;
   void tell_of_waits() const;
   void answer(Where where);
   void splice();

@@ -224,7 +224,7 @@ TEST_F(Learning, WhatAStartReadServesTheNextOneOnAnEmptyNode) {
   open_cache("simulated boot 1");
   open_fetcher({});
   BundleStream stream({.store = layers.store(),
-                       .stream = stream_by_ranges(layers.store()),
+                       .stream = stream_of(layers.store()),
                        .workspace = "acme",
                        .layer = index->digest(),
                        .profile = kKey});

@@ -29,7 +29,7 @@ Starts::Starts(StartsOptions options)
 std::unique_ptr<BundleStream> Starts::look(const LayerQuestion& question) const {
   if (question.profile.empty()) return nullptr;
   return std::make_unique<BundleStream>(BundleStreamRequest{.store = options_.store,
-                                                            .stream = stream_by_ranges(options_.store),
+                                                            .stream = stream_of(options_.store),
                                                             .workspace = question.workspace,
                                                             .layer = question.digest,
                                                             .profile = question.profile,
@@ -45,9 +45,13 @@ bool Starts::begin(const LayerQuestion& question, std::shared_ptr<CachedLayer> l
   start->began = mono_now();
   start->trace = std::make_unique<StartTrace>(start->began);
   const bool recorded = mounted_for == MountedFor::this_start;
-  if (recorded) start->recorder = std::make_shared<Recorder>(start->layer->chunks());
   if (bundle != nullptr) bundle->attach(start->layer);
   start->bundle = std::move(bundle);
+  if (recorded) {
+    start->recorder = std::make_shared<Recorder>(start->layer->chunks());
+    start->prefetch = std::make_shared<StartPrefetch>(
+        StartPrefetchOptions{.layer = start->layer, .fetcher = options_.fetcher, .bundle = start->bundle.get()});
+  }
   std::shared_ptr<Start> before;
   {
     const std::lock_guard lock(mutex_);
@@ -76,38 +80,53 @@ std::vector<Starts::Recorded> Starts::active() const {
   std::vector<Recorded> found;
   const std::lock_guard lock(mutex_);
   for (const auto& [key, start] : starts_) {
-    if (start->recorder != nullptr) found.push_back({start, start->recorder});
+    if (start->recorder != nullptr) found.push_back({start, start->recorder, start->prefetch});
   }
   return found;
 }
 
 void Starts::hit(const Digest& pack, const PageRange& range) {
-  for (const auto& [start, recorder] : active()) {
+  for (const auto& [start, recorder, prefetch] : active()) {
+    prefetch->touched(pack, range, StartPrefetch::Waited::no);
     recorder->asked(pack, range);
     start->trace->hit(range.length);
   }
 }
 
-void Starts::waited(const Digest& pack, const PageRange& range, MonoTime asked, MonoTime answered) {
-  for (const auto& [start, recorder] : active()) {
+void Starts::asked(const Digest& pack, const PageRange& range) {
+  for (const auto& [start, recorder, prefetch] : active()) {
+    prefetch->touched(pack, range, StartPrefetch::Waited::yes);
     recorder->asked(pack, range);
+  }
+}
+
+void Starts::waited(const Digest& pack, const PageRange& range, MonoTime asked, MonoTime answered) {
+  for (const auto& [start, recorder, prefetch] : active()) {
     recorder->waited(answered - asked);
     start->trace->waited(pack, range, asked, answered, StartTrace::Expected::no);
   }
 }
 
 void Starts::fetched(const FetchEvent& event) {
-  for (const auto& [start, recorder] : active()) start->trace->fetched(event, mono_now());
+  for (const auto& [start, recorder, prefetch] : active()) start->trace->fetched(event, mono_now());
 }
 
 /// Once: the first to take the recorder away ends the recording.
 void Starts::end(Start& start, bool learn) {
   std::shared_ptr<Recorder> recorder;
+  std::shared_ptr<StartPrefetch> prefetch;
   {
     const std::lock_guard lock(mutex_);
     recorder = std::move(start.recorder);
+    prefetch = std::move(start.prefetch);
   }
   if (recorder == nullptr) return;
+  const auto ahead = prefetch->counts();
+  log_info("a start is over", {{"layer", start.layer->index().digest().hex().substr(0, 12)},
+                               {"profile", start.profile},
+                               {"advised_bytes", ahead.advice.advised_bytes},
+                               {"advised_and_read_bytes", ahead.advice.used_bytes}});
+  prefetch.reset();
   if (on_recorded_) on_recorded_(*start.layer);
   if (!learn) return;
   std::shared_ptr<const image::PageRuns> runs;
@@ -130,7 +149,7 @@ void Starts::recorded(const LayerQuestion& question) {
 }
 
 void Starts::end_overdue(MonoTime now) {
-  for (const auto& [start, recorder] : active()) {
+  for (const auto& [start, recorder, prefetch] : active()) {
     if (now - start->began > kRecordFor) end(*start, true);
   }
 }

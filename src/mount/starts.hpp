@@ -1,4 +1,5 @@
-// The starts under way: each is served by the bundle of its profile, recorded for the next one, and traced.
+// The starts under way: each is served by the bundle of its profile, or by what its own files say it will read,
+// recorded for the next one, and traced.
 #pragma once
 
 #include "base/clock.hpp"
@@ -13,6 +14,7 @@
 #include "mount/message.hpp"
 #include "mount/profile_writer.hpp"
 #include "mount/recorder.hpp"
+#include "mount/start_prefetch.hpp"
 #include "mount/start_trace.hpp"
 
 #include <filesystem>
@@ -51,7 +53,9 @@ class Starts {
 
   /// A read that found its pages present.
   void hit(const Digest& pack, const PageRange& range);
-  /// A read that waited from `asked` to `answered`.
+  /// A read that begins to wait: now, so that what follows it can be fetched with it.
+  void asked(const Digest& pack, const PageRange& range);
+  /// The same read, which waited from `asked` to `answered`.
   void waited(const Digest& pack, const PageRange& range, MonoTime asked, MonoTime answered);
   /// From the fetcher's observer.
   void fetched(const FetchEvent& event);
@@ -71,6 +75,7 @@ class Starts {
     std::shared_ptr<Recorder> recorder;  // under the lock; empty: not recorded, or over
     std::unique_ptr<StartTrace> trace;
     MonoTime began;
+    std::shared_ptr<StartPrefetch> prefetch;  // as the recorder; looks at the bundle, so it goes before that
   };
   using Key = std::pair<std::string, std::string>;  // hex of the layer's digest, profile
 
@@ -78,6 +83,7 @@ class Starts {
   struct Recorded {
     std::shared_ptr<Start> start;
     std::shared_ptr<Recorder> recorder;
+    std::shared_ptr<StartPrefetch> prefetch;
   };
   std::vector<Recorded> active() const;
   void end(Start& start, bool learn);
