@@ -1,5 +1,6 @@
 #include "supervisor/group_copy.hpp"
 
+#include "base/fanotify.hpp"
 #include "base/log.hpp"
 
 #include <string>
@@ -11,6 +12,12 @@ namespace {
 constexpr int kGroupFd = 3;  // in the holder
 
 }  // namespace
+
+void GroupCopy::make() {
+  auto group = fanotify::open_group();
+  if (!group) return log_info("no group for reads that wait", {{"reason", group.error().message}});
+  group_ = std::move(*group);
+}
 
 void GroupCopy::refresh() {
   auto now = client_.process();
@@ -27,10 +34,10 @@ void GroupCopy::refresh() {
 void GroupCopy::add_to(LaunchOptions& holder) const {
   if (!group_) return;
   holder.fds.emplace_back(group_.get(), kGroupFd);
-  for (const std::string& arg : {std::string("--group-fd"), std::to_string(kGroupFd), std::string("--predecessor"),
-                                 std::to_string(reader_.pid) + ":" + std::to_string(reader_.start_time)}) {
-    holder.args.push_back(arg);
-  }
+  for (const std::string& arg : {std::string("--group-fd"), std::to_string(kGroupFd)}) holder.args.push_back(arg);
+  if (reader_.pid <= 0) return;
+  holder.args.emplace_back("--predecessor");
+  holder.args.push_back(std::to_string(reader_.pid) + ":" + std::to_string(reader_.start_time));
 }
 
 }  // namespace hearth::supervisor

@@ -14,6 +14,11 @@ class GroupCopy {
  public:
   explicit GroupCopy(const std::filesystem::path& holder_socket) : client_(holder_socket) {}
 
+  /// Makes the group: for a supervisor that finds neither a holder nor an imagefs running. From then on there is no
+  /// moment in which the last copy could die with imagefs and holder, not even before the first image is mounted.
+  /// Without effect where the kernel or our rights do not allow it: then nothing is mounted so.
+  void make();
+
   /// Takes a copy from the holder when it relays a group and we have none; also for a supervisor that was started anew.
   /// Cheap: to be called whenever there may be one.
   void refresh();
@@ -27,7 +32,7 @@ class GroupCopy {
  private:
   holder::Client client_;
   UniqueFd group_;
-  holder::Child reader_;  // the holder we had it from, or gave it to
+  holder::Child reader_;  // the holder we had it from, or gave it to; pid 0: nobody yet
 };
 
 }  // namespace hearth::supervisor

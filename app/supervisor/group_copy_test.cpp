@@ -47,6 +47,21 @@ TEST_F(GroupCopyTest, WithoutAGroupAHolderIsStartedAsEver) {
   EXPECT_EQ(copy.fd(), -1);
 }
 
+TEST_F(GroupCopyTest, TheGroupIsThereBeforeAnyImageIsMounted) {
+  kill_holder(SIGTERM);
+  GroupCopy copy(socket());
+  copy.make();
+  if (copy.fd() < 0) GTEST_SKIP() << "kernel has no pre-content events";
+  LaunchOptions launch;
+  copy.add_to(launch);
+  EXPECT_EQ(launch.args.size(), 2U) << "nobody read it before";
+  start({.socket = socket(), .group_fd = launch.fds.at(0).first});
+  EXPECT_TRUE(Client(socket()).get(holder::kImagesGroup)) << "imagefs finds it, and makes none of its own";
+  copy.refresh();
+  copy.add_to(launch);
+  EXPECT_EQ(launch.args.size(), 6U) << "the next holder is told of this one";
+}
+
 TEST_F(GroupCopyTest, WhenHolderAndImagefsDieTogetherReadersStillNeverSeeZeros) {
   relay();
   GroupCopy copy(socket());

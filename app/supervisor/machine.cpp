@@ -166,6 +166,21 @@ std::optional<Announcement> announcement_of_running(const Layout& layout) {
   return Announcement{state->url, context ? context->key : "", layout.data, state->pid};
 }
 
+namespace {
+
+bool runs(const RunState& state, std::string_view role) {
+  return std::ranges::any_of(state.processes, [role](const ProcessState& process) {
+    return process.role == role && WatchedProcess::find(process.pid, process.start_time);
+  });
+}
+
+/// Whether reads may come to wait in a group.
+bool may_mount_lazily(std::string_view image_backend) {
+  return image_backend != "unpack" && image_backend != "fuse";
+}
+
+}  // namespace
+
 Result<> run_machine(const MachineOptions& options, const MachineEvents& events) {
   const Layout layout = locate(options.data_dir);
   const std::string store = store_of(options, layout);
@@ -189,6 +204,7 @@ Result<> run_machine(const MachineOptions& options, const MachineEvents& events)
                                     .url = listener.url,
                                     .listener = listener.fd.get()});
   GroupCopy group(layout.socket("holder"));  // closed last: until then no reader is let through to a hole
+  if (may_mount_lazily(options.image_backend) && !runs(earlier, "holder") && !runs(earlier, "imagefs")) group.make();
   for (Role& role : supervised.roles) {
     if (role.name == "holder") role.prepare = [&group](LaunchOptions& holder) { group.add_to(holder); };
   }
