@@ -26,6 +26,8 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
   ChildProcess& operator=(ChildProcess&&) = delete;
 
+  pid_t pid() const { return pid_; }
+
   /// The wait status; -1 when it had ended before.
   int end(int signal) {
     if (pid_ < 0) return -1;
