@@ -37,6 +37,7 @@ constexpr std::array kRoutes{
     RouteEntry{"PUT", "models/{}/aliases/{}", put_alias},
     RouteEntry{"DELETE", "models/{}/aliases/{}", delete_alias},
     RouteEntry{"GET", "models/{}/logs", stream_logs},
+    RouteEntry{"GET", "models/{}/cold-start", get_cold_start},
     RouteEntry{"GET", "keys", get_keys},
     RouteEntry{"POST", "keys", post_key},
     RouteEntry{"DELETE", "keys/{}", delete_key},

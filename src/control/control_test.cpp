@@ -184,6 +184,23 @@ TEST_F(ControlTest, RefusesUploadsThatAreNotWhatTheySay) {
   EXPECT_FALSE(*store_->size("ws/default/uploads/" + hex));
 }
 
+TEST_F(ControlTest, AColdStartIsReportedByTheNodeThatRanIt) {
+  ASSERT_TRUE(
+      catalog::Catalog(store_).create_version({.branch = {"default", "digits", "main"}, .config = {}, .image = {}}));
+  const auto pending = send("GET", "models/digits/cold-start");
+  ASSERT_TRUE(loop_.run_until([this] { return !host_->calls.empty(); }, seconds(10)));
+  EXPECT_EQ(host_->calls[0].method, "start_report");
+  EXPECT_EQ(json::parse(host_->calls[0].params),
+            json::parse(R"({"workspace":"default","model":"digits","branch":"main","version":0})"));
+  host_->calls[0].done(R"({"node":"n1","phases":[]})");
+  const HttpReply reply = finish(pending);
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.parsed()["node"], "n1");
+  EXPECT_EQ(finish(send("GET", "models/other/cold-start")).status, 404);
+  EXPECT_EQ(finish(send("GET", "models/digits/cold-start?version=2")).status, 404);
+  EXPECT_EQ(finish(send("GET", "models/digits/cold-start", "", "foreign")).status, 404);
+}
+
 TEST_F(ControlTest, DeploysAndTellsHowItGoes) {
   const auto started = call("POST", "deployments", deployment());
   ASSERT_EQ(started.status, 202) << started.body;

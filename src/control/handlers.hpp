@@ -23,6 +23,7 @@ Answer get_image(Control& control, CallPtr call);
 // models.cpp
 Answer get_models(Control& control, CallPtr call);
 Answer delete_model(Control& control, CallPtr call);
+Answer get_cold_start(Control& control, CallPtr call);
 
 // aliases.cpp
 Answer get_aliases(Control& control, CallPtr call);

@@ -88,6 +88,8 @@ Result<std::vector<catalog::VersionRecord>> remove(const std::shared_ptr<blob::O
   return versions;
 }
 
+constexpr Duration kReportPatience = seconds(15);
+
 }  // namespace
 
 Answer get_models(Control& control, CallPtr call) {
@@ -122,6 +124,24 @@ Answer delete_model(Control& control, CallPtr call) {
                             .deadline = Deadline::after(mono_now(), seconds(60))});
   }
   co_return Reply{.body = Json{{"removed", std::move(listed)}}.dump()};
+}
+
+Answer get_cold_start(Control& control, CallPtr call) {
+  CO_TRY(catalog::BranchRef branch, branch_of_query(*call, call->arguments[0]));
+  CO_TRY(std::optional<uint64_t> version, number_of_query(*call, "version", UINT32_MAX));
+  const std::shared_ptr<const catalog::Snapshot> snapshot = control.host.snapshot();
+  if (!snapshot) co_return fail(ErrorCode::unavailable, "the catalog could not be read yet");
+  Result<catalog::Resolved> known = snapshot->resolve(branch, version ? std::to_string(*version) : "latest");
+  if (!known) co_return Unexpected(known.error());
+  if (!control.host.node_connected()) co_return fail(ErrorCode::unavailable, "no node is connected");
+  const Json wanted = {{"workspace", branch.workspace},
+                       {"model", branch.model},
+                       {"branch", branch.branch},
+                       {"version", version.value_or(0)}};
+  const std::string params = wanted.dump();
+  Result<std::string> report = co_await ask_node(control, "start_report", params, nullptr, kReportPatience);
+  if (!report) co_return Unexpected(report.error());
+  co_return Reply{.body = std::move(*report)};
 }
 
 }  // namespace hearth::control

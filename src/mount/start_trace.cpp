@@ -134,6 +134,7 @@ std::string to_json(const StartTrace::Snapshot& trace, const ContentOwners& owne
     return std::pair(trace.reads[a.first].at, a.first) < std::pair(trace.reads[b.first].at, b.first);
   });
   Json json = {{"format", 1},
+               {"mounted", to_iso8601(trace.mounted)},
                {"hits", trace.hits},
                {"hit_bytes", trace.hit_bytes},
                {"tiers", totals(trace)},

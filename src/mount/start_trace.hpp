@@ -42,7 +42,7 @@ class StartTrace {
  public:
   static constexpr size_t kReads = 20'000;
 
-  explicit StartTrace(MonoTime mounted) : mounted_(mounted) {}
+  StartTrace(MonoTime mounted, WallTime mounted_at) : mounted_(mounted) { sums_.mounted = mounted_at; }
 
   /// From the fetcher's observer.
   void fetched(const FetchEvent& event, MonoTime now);
@@ -54,6 +54,7 @@ class StartTrace {
   void hit(uint64_t bytes);
 
   struct Snapshot {
+    WallTime mounted;
     std::vector<TracedRead> reads;  // in the order in which they were answered
     uint64_t left_out = 0;          // reads that waited, beyond kReads
     uint64_t hits = 0;

@@ -43,7 +43,9 @@ bool Starts::begin(const LayerQuestion& question, std::shared_ptr<CachedLayer> l
   start->profile = question.profile;
   start->layer = std::move(layer);
   start->began = mono_now();
-  start->trace = std::make_unique<StartTrace>(start->began);
+  start->trace = std::make_unique<StartTrace>(start->began, wall_now());
+  const auto& index = start->layer->index();
+  for (uint32_t number = 0; number < index.pack_count(); ++number) start->packs.insert(index.pack(number).digest);
   const bool recorded = mounted_for == MountedFor::this_start;
   if (bundle != nullptr) bundle->attach(start->layer);
   start->bundle = std::move(bundle);
@@ -63,12 +65,12 @@ bool Starts::begin(const LayerQuestion& question, std::shared_ptr<CachedLayer> l
   return recorded;
 }
 
-/// `mutex_` is held. A start that is still recorded stays.
+/// `mutex_` is held. A start that is under way stays.
 void Starts::forget_old() {
   while (starts_.size() > kStartsKept) {
     auto oldest = starts_.end();
     for (auto at = starts_.begin(); at != starts_.end(); ++at) {
-      if (at->second->recorder != nullptr) continue;
+      if (!at->second->is_over) continue;
       if (oldest == starts_.end() || at->second->began < oldest->second->began) oldest = at;
     }
     if (oldest == starts_.end()) return;
@@ -76,47 +78,56 @@ void Starts::forget_old() {
   }
 }
 
-std::vector<Starts::Recorded> Starts::active() const {
-  std::vector<Recorded> found;
+std::vector<Starts::Active> Starts::active() const {
+  std::vector<Active> found;
   const std::lock_guard lock(mutex_);
   for (const auto& [key, start] : starts_) {
-    if (start->recorder != nullptr) found.push_back({start, start->recorder, start->prefetch});
+    if (!start->is_over) found.push_back({start, start->recorder, start->prefetch});
   }
   return found;
 }
 
+std::vector<Starts::Active> Starts::readers_of(const Digest& pack) const {
+  auto readers = active();
+  std::erase_if(readers, [&pack](const Active& reader) { return !reader.start->packs.contains(pack); });
+  return readers;
+}
+
 void Starts::hit(const Digest& pack, const PageRange& range) {
-  for (const auto& [start, recorder, prefetch] : active()) {
-    prefetch->touched(pack, range, StartPrefetch::Waited::no);
-    recorder->asked(pack, range);
+  for (const auto& [start, recorder, prefetch] : readers_of(pack)) {
+    if (prefetch) prefetch->touched(pack, range, StartPrefetch::Waited::no);
+    if (recorder) recorder->asked(pack, range);
     start->trace->hit(range.length);
   }
 }
 
 void Starts::asked(const Digest& pack, const PageRange& range) {
-  for (const auto& [start, recorder, prefetch] : active()) {
-    prefetch->touched(pack, range, StartPrefetch::Waited::yes);
-    recorder->asked(pack, range);
+  for (const auto& [start, recorder, prefetch] : readers_of(pack)) {
+    if (prefetch) prefetch->touched(pack, range, StartPrefetch::Waited::yes);
+    if (recorder) recorder->asked(pack, range);
   }
 }
 
 void Starts::waited(const Digest& pack, const PageRange& range, MonoTime asked, MonoTime answered) {
-  for (const auto& [start, recorder, prefetch] : active()) {
-    recorder->waited(answered - asked);
-    start->trace->waited(pack, range, asked, answered, StartTrace::Expected::no);
+  using Expected = StartTrace::Expected;
+  for (const auto& [start, recorder, prefetch] : readers_of(pack)) {
+    if (recorder) recorder->waited(answered - asked);
+    const bool streaming = start->bundle && start->bundle->status().outcome == BundleStream::Outcome::streaming;
+    start->trace->waited(pack, range, asked, answered, streaming ? Expected::yes : Expected::no);
   }
 }
 
 void Starts::fetched(const FetchEvent& event) {
-  for (const auto& [start, recorder, prefetch] : active()) start->trace->fetched(event, mono_now());
+  for (const auto& [start, recorder, prefetch] : readers_of(event.pack)) start->trace->fetched(event, mono_now());
 }
 
-/// Once: the first to take the recorder away ends the recording.
+/// Once: the first to end it takes the recorder away.
 void Starts::end(Start& start, bool learn) {
   std::shared_ptr<Recorder> recorder;
   std::shared_ptr<StartPrefetch> prefetch;
   {
     const std::lock_guard lock(mutex_);
+    start.is_over = true;
     recorder = std::move(start.recorder);
     prefetch = std::move(start.prefetch);
   }

@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace hearth::mount {
@@ -34,7 +35,8 @@ struct StartsOptions {
   std::filesystem::path directory;    // for drafts of bundles
 };
 
-/// Whether a layer was mounted for this very start: then all that it reads is asked of us, and can be recorded.
+/// Whether a layer was mounted for this very start: then all that it reads is asked of us, and can be recorded. Any
+/// start is traced: what it waits for, if not what it finds.
 enum class MountedFor { this_start, an_earlier_one };
 
 /// Thread-safe. A question without a profile is no start.
@@ -60,7 +62,8 @@ class Starts {
   /// From the fetcher's observer.
   void fetched(const FetchEvent& event);
 
-  /// The start is over: it is learnt from, in the background. Nothing happens when there was none.
+  /// The start is over: it is learnt from, in the background, and traced no longer. Nothing happens when there was
+  /// none.
   void recorded(const LayerQuestion& question);
   /// Ends recordings that nobody ended in time. To be called now and then.
   void end_overdue(MonoTime now);
@@ -71,7 +74,9 @@ class Starts {
   struct Start {
     std::string profile;
     std::shared_ptr<CachedLayer> layer;
+    std::unordered_set<Digest> packs;  // of the layer
     std::unique_ptr<BundleStream> bundle;
+    bool is_over = false;                // under the lock
     std::shared_ptr<Recorder> recorder;  // under the lock; empty: not recorded, or over
     std::unique_ptr<StartTrace> trace;
     MonoTime began;
@@ -79,13 +84,15 @@ class Starts {
   };
   using Key = std::pair<std::string, std::string>;  // hex of the layer's digest, profile
 
-  /// A start that is being recorded, as it was at that moment.
-  struct Recorded {
+  /// A start under way, as it was at that moment.
+  struct Active {
     std::shared_ptr<Start> start;
-    std::shared_ptr<Recorder> recorder;
-    std::shared_ptr<StartPrefetch> prefetch;
+    std::shared_ptr<Recorder> recorder;       // null when it is traced alone
+    std::shared_ptr<StartPrefetch> prefetch;  // as the recorder
   };
-  std::vector<Recorded> active() const;
+  std::vector<Active> active() const;
+  /// Those that read this pack.
+  std::vector<Active> readers_of(const Digest& pack) const;
   void end(Start& start, bool learn);
   void forget_old();
 

@@ -19,6 +19,7 @@ constexpr const char* kRunnerFolder = "/hearth/runner";
 constexpr const char* kOutputFile = "output.log";  // what is written outside of any request
 constexpr Duration kFreezeWithin = seconds(2);
 constexpr Duration kRecordWithin = seconds(5);
+constexpr Duration kTraceWithin = seconds(3);
 
 double ms_since(MonoTime start) {
   return std::chrono::duration<double, std::milli>(mono_now() - start).count();
@@ -35,10 +36,9 @@ std::string profile_of(const catalog::VersionRecord& version) {
   return key.substr(0, kProfileMax);
 }
 
-std::vector<Digest> layers_of(const catalog::ImageSpec& image) {
-  std::vector<Digest> layers;
-  for (const catalog::LayerRef& layer : image.layers) layers.push_back(layer.digest);
-  for (const catalog::ArtifactMount& artifact : image.artifacts) layers.push_back(artifact.layer.digest);
+std::vector<catalog::LayerRef> layers_of(const catalog::ImageSpec& image) {
+  std::vector<catalog::LayerRef> layers = image.layers;
+  for (const catalog::ArtifactMount& artifact : image.artifacts) layers.push_back(artifact.layer);
   return layers;
 }
 
@@ -52,9 +52,9 @@ ContainerLauncher::ContainerLauncher(ContainerLauncherConfig config, container::
 Result<ContainerLauncher::Layers> ContainerLauncher::fetch(const LaunchRequest& request) const {
   const catalog::ImageSpec& image = request.version.image;
   std::vector<std::future<Result<UniqueFd>>> pending;
-  for (const Digest& layer : layers_of(image)) {
+  for (const catalog::LayerRef& layer : layers_of(image)) {
     mount::LayerRequest wanted{.workspace = request.version.branch.workspace,
-                               .digest = layer,
+                               .digest = layer.digest,
                                .profile = profile_of(request.version),
                                .id_base = config_.id_base,
                                .deadline = request.deadline};
@@ -118,13 +118,25 @@ Result<Launched> ContainerLauncher::launch(LaunchRequest request) {
 }
 
 void ContainerLauncher::start_is_over(const catalog::VersionRecord& version) {
-  for (const Digest& layer : layers_of(version.image)) {
+  for (const catalog::LayerRef& layer : layers_of(version.image)) {
     const auto recorded = imagefs_.recorded({.workspace = version.branch.workspace,
-                                             .digest = layer,
+                                             .digest = layer.digest,
                                              .profile = profile_of(version),
                                              .deadline = Deadline::after(mono_now(), kRecordWithin)});
     if (!recorded) log_info("a start is not recorded", {{"reason", recorded.error().message}});
   }
+}
+
+std::vector<LayerTrace> ContainerLauncher::traces(const catalog::VersionRecord& version) {
+  std::vector<LayerTrace> traces;
+  const Deadline deadline = Deadline::after(mono_now(), kTraceWithin);
+  for (const catalog::LayerRef& layer : layers_of(version.image)) {
+    traces.push_back({layer, imagefs_.trace({.workspace = version.branch.workspace,
+                                             .digest = layer.digest,
+                                             .profile = profile_of(version),
+                                             .deadline = deadline})});
+  }
+  return traces;
 }
 
 Result<> ContainerLauncher::destroy(const std::string& id) {

@@ -27,6 +27,7 @@ class ContainerLauncher final : public ReplicaLauncher {
 
   Result<Launched> launch(LaunchRequest request) override;
   void start_is_over(const catalog::VersionRecord& version) override;
+  std::vector<LayerTrace> traces(const catalog::VersionRecord& version) override;
   Result<> destroy(const std::string& id) override;
   Result<> freeze(const ReplicaProcess& process) override;
   Result<> thaw(const ReplicaProcess& process) override;

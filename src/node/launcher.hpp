@@ -52,6 +52,12 @@ struct ProcessEnd {
   std::string last_words;  // what it wrote outside of any request, its end
 };
 
+/// What the last start read of one layer: imagefs's JSON (docs/formats/imagefs.md), or why there is none.
+struct LayerTrace {
+  catalog::LayerRef layer;
+  Result<std::string> trace;
+};
+
 class ReplicaLauncher {
  public:
   virtual ~ReplicaLauncher() = default;
@@ -60,6 +66,8 @@ class ReplicaLauncher {
   virtual Result<Launched> launch(LaunchRequest request) = 0;
   /// A replica of this version has served for a while: its start is over. Best effort.
   virtual void start_is_over(const catalog::VersionRecord& /*version*/) {}
+  /// Of the layers of its last start here, bottom to top, artifacts last.
+  virtual std::vector<LayerTrace> traces(const catalog::VersionRecord& /*version*/) { return {}; }
   /// Kills what runs and removes everything, the directory too. Success when already gone.
   virtual Result<> destroy(const std::string& id) = 0;
 

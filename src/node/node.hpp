@@ -122,6 +122,7 @@ class Node {
   bool stop_call(const RouterSession& session, uint64_t id);
   void finish_call(uint64_t id, const Result<std::string>& result);
   Result<std::string> forget(const std::string& params);
+  void report_start(uint64_t id, const std::string& params);
 
   // targets and time
   Replica& replica_for(const ReplicaKey& key);

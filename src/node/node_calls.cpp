@@ -1,7 +1,9 @@
-// Node: calls of routers that are no inference: status and forget here, build and import_image in the call pool.
+// Node: calls of routers that are no inference: status, forget and start_report here, build and import_image in the
+// call pool.
 #include "base/log.hpp"
 #include "node/json_fields.hpp"
 #include "node/node.hpp"
+#include "node/start_report.hpp"
 #include "wire/frame_writer.hpp"
 
 #include <utility>
@@ -26,6 +28,7 @@ void Node::on_call(RouterSession& session, const wire::Request& request) {
   calls_[request.id] = {&session, {}};
   if (method == "status") return finish_call(request.id, status_json());
   if (method == "forget") return finish_call(request.id, forget(params));
+  if (method == "start_report") return report_start(request.id, params);
   if (const auto call = options_.calls.find(method); call != options_.calls.end()) {
     return run_blocking(request.id, call->second, std::move(params));
   }
@@ -77,6 +80,37 @@ Result<std::string> Node::forget(const std::string& params) {
   const auto found = replicas_.find(key);
   if (found != replicas_.end()) found->second->stop("the version was removed");
   return std::string("{}");
+}
+
+/// Of the version that was started last, if none is named.
+void Node::report_start(uint64_t id, const std::string& params) {
+  const nlohmann::json json = nlohmann::json::parse(params, nullptr, false);
+  const catalog::BranchRef branch{text_field(json, "workspace"), text_field(json, "model"), text_field(json, "branch")};
+  const auto version = static_cast<uint32_t>(integer_field(json, "version"));
+  std::shared_ptr<Replica> last;
+  for (const auto& [key, replica] : replicas_) {
+    if (key.branch != branch || (version != 0 && key.version != version) || !replica->version()) continue;
+    if (last == nullptr || replica->start_began() >= last->start_began()) last = replica;
+  }
+  if (last == nullptr) {
+    return finish_call(id, fail(ErrorCode::not_found, "node " + options_.id + " remembers no start of " + branch.model +
+                                                          " on branch " + branch.branch));
+  }
+  StartFacts facts{.node = options_.id,
+                   .key = last->key(),
+                   .state = std::string(policy::to_string(last->state())),
+                   .began = std::nullopt,
+                   .took_ms = last->start_ms()};
+  if (const auto began = last->start_began()) {
+    facts.began = wall_now() - std::chrono::duration_cast<WallTime::duration>(mono_now() - *began);
+  }
+  parts_.pool.run_then(
+      [&launcher = parts_.launcher, facts = std::move(facts), record = *last->version()]() -> Result<std::string> {
+        return start_report(facts, launcher.traces(record));
+      },
+      [this, alive = alive_, id](const Result<std::string>& report) {
+        if (*alive) finish_call(id, report);
+      });
 }
 
 }  // namespace hearth::node

@@ -369,6 +369,24 @@ TEST_F(NodeTest, AnswersStatusAndForgets) {
   EXPECT_EQ(router_->answer(router_->call("dance", {})).status(), Status::raised);
 }
 
+TEST_F(NodeTest, ReportsTheLastStartOfAModel) {
+  deploy("double", kDouble);
+  serve("double");
+  nlohmann::json params = {{"workspace", "default"}, {"model", "double"}, {"branch", "main"}, {"version", 0}};
+  const nlohmann::json report = router_->answer(router_->call("start_report", params)).json();
+  EXPECT_EQ(report["version"], 1);
+  EXPECT_EQ(report["state"], "ready");
+  EXPECT_GT(report["ready_ms"], 0);
+  EXPECT_TRUE(report["began"].is_string());
+  double sum = 0;
+  for (const auto& phase : report["phases"]) sum += phase["ms"].get<double>();
+  EXPECT_GE(sum + 1, report["ready_ms"].get<double>()) << "the phases are all of it";
+  params["version"] = 2;
+  const Answer none = router_->answer(router_->call("start_report", params));
+  EXPECT_EQ(none.status(), Status::raised);
+  EXPECT_THAT(none.error(), ::testing::HasSubstr("remembers no start of double"));
+}
+
 TEST_F(NodeTest, RunsBlockingCallsBesideRequestsAndPassesTheirProgressOn) {
   calls_["build"] = [](const std::string& params, const CallControl& control) {
     control.progress(R"({"phase":"packages"})");

@@ -68,6 +68,8 @@ class Replica final : private BodyOwner, public std::enable_shared_from_this<Rep
   pid_t pid() const { return body_ ? body_->record().process.pid : -1; }
   std::string id() const { return body_ ? body_->record().id : std::string(); }
   const std::map<std::string, double>& start_ms() const { return start_ms_; }
+  /// When the last start began; nullopt when it was another node process's, or there was none.
+  std::optional<MonoTime> start_began() const;
   /// How long a start takes, as far as is known; zero: never started here.
   milliseconds start_estimate() const { return start_estimate_; }
   /// ready, paused, loading … as routers see it (wire.md, "target" events).

@@ -30,6 +30,11 @@ void Replica::begin_start() {
   });
 }
 
+std::optional<MonoTime> Replica::start_began() const {
+  if (adopted_ || life_number_ == 0) return std::nullopt;
+  return start_began_;
+}
+
 void Replica::launch(StartPermits::Permit permit, MonoTime asked) {
   if (life_.state() != ReplicaState::fetching) {  // stopped while it waited
     return step(lifecycle::Stopped{});
