@@ -1,4 +1,4 @@
-// hearth image import|ls|inspect: images by name.
+// hearth image import|ls: images by name.
 #include "app/image_command.hpp"
 #include "app/remote.hpp"
 #include "base/quantity.hpp"
@@ -117,18 +117,6 @@ Result<> list_images(const Options& options) {
   return {};
 }
 
-Result<> inspect_image(const Options& options) {
-  TRY(auto api, options.remote.open());
-  TRY(auto body, api.get("/api/v1/images/" + client::url_escape(options.name)));
-  if (options.remote.json) {
-    std::printf("%s\n", body.c_str());
-    return {};
-  }
-  TRY(auto reply, parse_reply(body));
-  std::printf("%s\n", reply.dump(2).c_str());
-  return {};
-}
-
 void add_image(CLI::App& parent) {
   auto options = std::make_shared<Options>();
   CLI::App* image = parent.add_subcommand("image", "Images: import, ls, inspect, mount, umount")->group(kModelCommands);
@@ -141,10 +129,7 @@ void add_image(CLI::App& parent) {
   CLI::App* ls = image->add_subcommand("ls", "List images");
   add_remote_options(*ls, options->remote);
   on_run(*ls, [options] { return finish(list_images(*options)); });
-  CLI::App* inspect = image->add_subcommand("inspect", "Show an image's layers, sizes and configuration");
-  inspect->add_option("name", options->name, "Image")->required();
-  add_remote_options(*inspect, options->remote);
-  on_run(*inspect, [options] { return finish(inspect_image(*options)); });
+  add_image_inspect(*image);
   add_image_mount(*image);
 }
 

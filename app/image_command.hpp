@@ -1,4 +1,4 @@
-// `hearth image`: image.cpp speaks to the API; image_mount.cpp adds what is done on this machine.
+// `hearth image`: image.cpp and image_inspect.cpp speak to the API; image_mount.cpp adds what is done on this machine.
 #pragma once
 
 #include "app/subcommand.hpp"
@@ -7,5 +7,8 @@ namespace hearth::app {
 
 /// Adds `mount` and `umount`.
 void add_image_mount(CLI::App& image);
+
+/// Adds `inspect`.
+void add_image_inspect(CLI::App& image);
 
 }  // namespace hearth::app

@@ -31,6 +31,7 @@ constexpr std::array kRoutes{
     RouteEntry{"GET", "images", get_images},
     RouteEntry{"POST", "images", post_image},
     RouteEntry{"GET", "images/{}", get_image},
+    RouteEntry{"GET", "images/{}/report", get_image_report},
     RouteEntry{"GET", "models", get_models},
     RouteEntry{"DELETE", "models/{}", delete_model},
     RouteEntry{"GET", "models/{}/aliases", get_aliases},

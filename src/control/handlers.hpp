@@ -19,6 +19,7 @@ Answer post_deployment(Control& control, CallPtr call);
 Answer post_image(Control& control, CallPtr call);
 Answer get_images(Control& control, CallPtr call);
 Answer get_image(Control& control, CallPtr call);
+Answer get_image_report(Control& control, CallPtr call);
 
 // models.cpp
 Answer get_models(Control& control, CallPtr call);

@@ -11,6 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr Duration kReportPatience = seconds(60);
 constexpr Duration kImportPatience = std::chrono::hours(2);
 
 struct Import {
@@ -102,6 +103,14 @@ Answer get_image(Control& control, CallPtr call) {
   Result<catalog::ImageRecord> image = co_await in_pool(control, std::move(find));
   if (!image) co_return Unexpected(image.error());
   co_return Reply{.body = catalog::image_record_to_json(*image)};
+}
+
+Answer get_image_report(Control& control, CallPtr call) {
+  if (!control.host.node_connected()) co_return fail(ErrorCode::unavailable, "no node is connected");
+  const std::string params = Json{{"workspace", call->caller.workspace}, {"name", call->arguments[0]}}.dump();
+  Result<std::string> report = co_await ask_node(control, "image_report", params, nullptr, kReportPatience);
+  if (!report) co_return Unexpected(report.error());
+  co_return Reply{.body = std::move(*report)};
 }
 
 }  // namespace hearth::control

@@ -1,5 +1,5 @@
-// Node: calls of routers that are no inference: status, forget and start_report here, build and import_image in the
-// call pool.
+// Node: calls of routers that are no inference: status, forget and start_report here, the rest in the call
+// pool.
 #include "base/log.hpp"
 #include "node/json_fields.hpp"
 #include "node/node.hpp"

@@ -10,12 +10,14 @@
 #include "mount/imagefs_client.hpp"
 #include "node/build_calls.hpp"
 #include "node/container_launcher.hpp"
+#include "node/image_calls.hpp"
 #include "node/node.hpp"
 
 #include <unistd.h>
 
 #include <csignal>
 #include <functional>
+#include <map>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -54,6 +56,7 @@ struct Process {
   std::shared_ptr<catalog::Catalog> catalog;
   std::unique_ptr<ContainerLauncher> launcher;
   std::shared_ptr<build::Builder> builder;
+  std::map<std::string, BlockingCall> calls;
   net::EventLoop loop;
   net::BlockingPool pool{loop, kPoolThreads};
   net::BlockingPool call_pool{loop, kCallThreads};
@@ -98,7 +101,10 @@ Result<> open_parts(const Config& config, Process& process) {
   process.launcher = std::make_unique<ContainerLauncher>(
       ContainerLauncherConfig{config.run_dir, config.imagefs, std::move(runner), config.id_base}, std::move(runtime),
       client);
-  return open_builder(config, process, std::move(store), client);
+  TRY_VOID(open_builder(config, process, store, client));
+  process.calls = build_calls(process.builder);
+  process.calls.merge(image_calls(std::move(store)));
+  return {};
 }
 
 uint64_t machine_memory() {
@@ -142,7 +148,7 @@ Result<> run(const Config& config) {
                       .data_dir = config.dir,
                       .router_gid = config.router_gid,
                       .start_permits = config.start_permits,
-                      .calls = build_calls(process.builder)};
+                      .calls = process.calls};
   std::function<void()> publish;
   options.on_change = [&publish] {
     if (publish) publish();

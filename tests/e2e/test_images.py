@@ -10,6 +10,8 @@ import tempfile
 
 import pytest
 
+from conftest import wait_until
+
 
 def blob(folder, data):
     digest = hashlib.sha256(data).hexdigest()
@@ -85,6 +87,65 @@ def test_layers_are_merged_exactly_and_mounted_with_the_ids_of_the_image(mounted
 def test_images_are_listed_and_inspected(server, mounted):
     assert "corner-cases" in {i["name"] for i in server.json("image", "ls")["images"]}
     assert server.json("image", "inspect", "corner-cases")["layer"]["digest"].startswith("sha256:")
+
+
+BIG = os.urandom(3_000_000)
+
+
+@pytest.fixture(scope="module")
+def related(server):
+    """Two images that have a file in common, and a text that compresses."""
+    common = layer([("common", "file", {"content": BIG}), ("twin", "file", {"content": BIG}), ("text", "file", {"content": b"x" * 4_000_000})])
+    server.hearth("image", "import", f"oci:{oci_layout([common])}", "lender")
+    server.hearth("image", "import", f"oci:{oci_layout([common, layer([('own', 'file', {'content': os.urandom(1_000_000)})])])}", "borrower")
+
+
+def test_inspect_says_what_an_image_weighs_and_how_well_it_compresses(server, related):
+    [weighed] = server.json("image", "inspect", "lender")["report"]["layers"]
+    assert (weighed["files"], weighed["directories"]) == (3, 1)
+    assert weighed["content_bytes"] == 2 * len(BIG) + 4_000_000
+    assert weighed["unique_bytes"] < len(BIG) + 4_000_000, "equal content counts once"
+    assert len(BIG) <= weighed["stored_bytes"] < len(BIG) + 100_000
+    assert weighed["compression_ratio"] == pytest.approx(weighed["unique_bytes"] / weighed["stored_bytes"])
+
+
+def test_inspect_says_what_images_share(server, related):
+    shared = server.json("image", "inspect", "borrower")["report"]["layers"][0]["shared"]
+    [lender] = [w for w in shared["with"] if w["users"] == ["image lender"]]
+    assert len(BIG) <= lender["stored_bytes"] < len(BIG) + 100_000
+    assert shared["any"]["stored_bytes"] == lender["stored_bytes"]
+    assert 0 <= lender["stored_once_bytes"] <= lender["stored_bytes"]
+
+
+def test_inspect_shows_the_start_profiles_of_an_image(make_server):
+    server = make_server()
+    server.hearth("image", "import", f"oci:{oci_layout([layer([('common', 'file', {'content': BIG})])])}", "read")
+    assert server.json("image", "inspect", "read")["report"]["profiles"] == []
+    server.down()  # the import had the layer mounted: only a start that mounts it is recorded
+    server.up()
+    folder = tempfile.mkdtemp()
+    server.hearth("image", "mount", "read", folder, "--profile", "reader", "--data-dir", server.data_dir)
+    try:
+        assert open(folder + "/common", "rb").read() == BIG
+        server.hearth("image", "recorded", "read", "--profile", "reader", "--data-dir", server.data_dir)
+    finally:
+        server.hearth("image", "umount", folder)
+        os.rmdir(folder)
+    if list((server.data_dir / "imagefs/layers").glob("*/tree")):
+        pytest.skip("images are unpacked here: no reads, no profiles")
+    [profile] = wait_until(lambda: server.json("image", "inspect", "read")["report"]["profiles"],
+                           seconds=120)  # written when nothing else wants the processor
+    assert (profile["key"], profile["starts"]) == ("reader", 1)
+    assert profile["bundle"]["pages"] * 4096 >= len(BIG)
+    assert profile["last"]["asked_bytes"] >= len(BIG)
+    text = server.hearth("image", "inspect", "read").stdout
+    assert "PRECISION" in text and "reader" in text
+
+
+def test_inspect_is_readable(server, related):
+    text = server.hearth("image", "inspect", "borrower").stdout
+    for word in ("borrower", "LAYER", "RATIO", "SHARES", "image lender", "No start of this image was recorded yet."):
+        assert word in text, text
 
 
 def test_a_docker_archive_is_imported(server):
