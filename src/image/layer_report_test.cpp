@@ -37,6 +37,7 @@ class LayerReportTest : public ::testing::Test {
   /// A layer of these files; with look-up, content of earlier layers is referred to.
   LayerReader layer(const std::map<std::string, std::string>& files, bool look_up = false) {
     const fs::path tree = base_ / random_id();
+    fs::create_directories(tree);
     for (const auto& [path, content] : files) {
       fs::create_directories((tree / path).parent_path());
       std::ofstream(tree / path, std::ios::binary) << content;
