@@ -3,6 +3,7 @@
 // processes are killed is erofs_backend_test.cpp's, fuse_backend_test.cpp's and tests/chaos'.
 #include "base/file.hpp"
 #include "mount/testing/cache_fixture.hpp"
+#include "mount/testing/child_process.hpp"
 #include "mount/testing/lazy_backends.hpp"
 #include "mount/testing/loop_disk.hpp"
 #include "mount/testing/scripted_store.hpp"
@@ -211,6 +212,38 @@ TEST_P(LazyFailure, AStoreThatIsGoneOrForbidsForAWhileCostsTimeOnly) {
   EXPECT_EQ(reading.wait_for(milliseconds(0)), std::future_status::timeout) << "who reads waits";
   away = false;
   EXPECT_EQ(reading.get().right, all_of(kReaders));
+}
+
+TEST_P(LazyFailure, AReaderThatIsKilledWhileItWaitsLeavesNoZerosBehind) {
+  testing::Latch latch;
+  store->before = [&latch](const ScriptedStore::Read&) -> Result<> {
+    latch.pass();
+    return {};
+  };
+  start();
+  const UniqueFd mount = mounted();
+  const int fd = mount.get();
+  testing::ChildProcess reader([fd] {
+    std::string bytes;
+    return read_file_of(fd, "file-3", bytes) == 0;
+  });
+  latch.wait_for(1);
+  ::kill(reader.pid(), SIGKILL);
+  latch.open();
+  EXPECT_TRUE(WIFSIGNALED(reader.end(SIGKILL)));
+  EXPECT_EQ(read_by_many(mount.get()).right, all_of(kReaders));
+}
+
+TEST_P(LazyFailure, AMountThatFailedIsTriedAgainByTheNextWhoAsks) {
+  start();
+  const auto object = layers.object("ws/acme/layers/" + index->digest().hex());
+  const auto bytes = must(read_file(object));
+  fs::remove(object);
+  const auto refused =
+      backend->mount_layer({.workspace = kWorkspace, .digest = index->digest()}, [](const LayerProgress&) {});
+  ASSERT_FALSE(refused.has_value());
+  must(write_file_atomic(object, bytes));
+  EXPECT_EQ(read_all(mounted().get()).right, all_of(1));
 }
 
 TEST_P(LazyFailure, ConcurrentColdStartsOfOneImageCostOneDownload) {
