@@ -16,30 +16,26 @@ Result<std::shared_ptr<CachedLayer>> CachedLayer::open(DiskCache& cache, std::sh
   auto layer = std::shared_ptr<CachedLayer>(new CachedLayer(std::move(chunks)));
   std::shared_ptr<PackFile> before;
   for (uint32_t i = 0; i < layer->index().pack_count(); ++i) {
-    layer->packs_.emplace_back();
-    if (layer->chunks_->in_pack(i).empty()) continue;
     TRY(auto pack, cache.pack(layer->index().pack(i)));
     TRY_VOID(pack->add_layer(layer->chunks_, i));
     if (before) before->set_next(pack);
     before = pack;
-    layer->packs_.back() = std::move(pack);
+    layer->packs_.push_back(std::move(pack));
   }
   return layer;
 }
 
 CachedLayer::~CachedLayer() {
-  for (const auto& pack : packs_) {
-    if (pack) pack->remove_layer(*chunks_);
-  }
+  for (const auto& pack : packs_) pack->remove_layer(*chunks_);
 }
 
 bool CachedLayer::complete() const {
-  return std::ranges::all_of(packs_, [](const auto& pack) { return !pack || pack->complete(); });
+  return std::ranges::all_of(packs_, [](const auto& pack) { return pack->complete(); });
 }
 
 uint64_t CachedLayer::missing_bytes() const {
   uint64_t total = 0;
-  for (const auto& pack : packs_) total += pack ? pack->missing_bytes() : 0;
+  for (const auto& pack : packs_) total += pack->missing_bytes();
   return total;
 }
 

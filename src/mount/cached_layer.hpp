@@ -17,7 +17,7 @@ namespace hearth::mount {
 /// Immutable, shared by threads. What is in use by a CachedLayer is not evicted.
 class CachedLayer {
  public:
-  /// Opens the files of all packs that the layer has content in. To adopt descriptors from an earlier life, give them
+  /// Opens the files of all its packs. To adopt descriptors from an earlier life, give them
   /// to DiskCache::pack first and keep what it returns until here. invalid_argument for an index that cannot be mapped
   /// by pages; corrupt when it contradicts another layer; else DiskCache::pack's errors.
   static Result<std::shared_ptr<CachedLayer>> open(DiskCache& cache, std::shared_ptr<const image::LayerIndex> index,
@@ -29,7 +29,7 @@ class CachedLayer {
   const image::LayerIndex& index() const { return chunks_->index(); }
   const std::shared_ptr<const LayerChunks>& chunks() const { return chunks_; }
   const std::string& workspace() const { return chunks_->workspace(); }
-  /// The file of a pack by its number in the index. Null for a pack without chunks.
+  /// The file of a pack by its number in the index.
   const std::shared_ptr<PackFile>& pack(uint32_t number) const { return packs_[number]; }
   /// Where a chunk's bytes are: `pack(index().location(chunk).pack)` at `.plain_offset`.
 

@@ -22,8 +22,6 @@ class PackChunks {
   Result<> add(std::shared_ptr<const LayerChunks> layer, uint32_t pack);
   void remove(const LayerChunks& layer);
 
-  bool empty() const { return refs_.empty(); }
-  size_t size() const { return refs_.size(); }
   size_t layer_count() const;
 
   /// Those with bytes in the range, in order.

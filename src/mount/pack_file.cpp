@@ -272,6 +272,7 @@ Result<> PackFile::add_layer(std::shared_ptr<const LayerChunks> layer, uint32_t 
   }
   std::unique_lock lock(mutex_);
   TRY_VOID(chunks_.add(std::move(layer), pack));
+  has_layers_ = true;
   revision_.fetch_add(1, std::memory_order_acq_rel);
   count_missing();
   finish_change(lock);
@@ -282,8 +283,8 @@ void PackFile::remove_layer(const LayerChunks& layer) {
   std::unique_lock lock(mutex_);
   chunks_.remove(layer);
   count_missing();
-  const bool complete = missing_pages_ == 0 && !chunks_.empty();
-  complete_.store(complete, std::memory_order_release);  // fewer chunks: nobody need be told
+  has_layers_ = chunks_.layer_count() > 0;
+  complete_.store(missing_pages_ == 0 && has_layers_, std::memory_order_release);  // fewer chunks: nobody need be told
 }
 
 std::vector<PackChunk> PackFile::chunks(const PageRange& range) const {
@@ -321,7 +322,7 @@ void PackFile::count_missing() {
 
 /// Ends a change of presence or chunks; gives the lock back.
 void PackFile::finish_change(std::unique_lock<std::mutex>& lock) {
-  const bool complete = missing_pages_ == 0 && !chunks_.empty();
+  const bool complete = missing_pages_ == 0 && has_layers_;
   const bool was = complete_.exchange(complete, std::memory_order_acq_rel);
   const auto call = complete && !was ? on_complete_ : nullptr;
   lock.unlock();

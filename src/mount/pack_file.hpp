@@ -150,6 +150,7 @@ class PackFile {
   mutable std::mutex mutex_;
   PackChunks chunks_;
   uint64_t missing_pages_ = 0;  // of chunks_
+  bool has_layers_ = false;
   std::function<void()> on_complete_;
   std::weak_ptr<PackFile> next_;
   std::atomic<uint64_t> revision_{1};
