@@ -42,7 +42,7 @@ DecodeCrew::~DecodeCrew() {
     const std::lock_guard lock(mutex_);
     ending_ = true;
   }
-  changed_.notify_all();
+  batch_came_.notify_all();
   assistants_.join();
 }
 
@@ -51,7 +51,7 @@ bool DecodeCrew::work_on(Batch& batch, std::unique_lock<std::mutex>& lock) {
   if (batch.next == batch.count) return false;
   const size_t mine = batch.next++;
   if (batch.next == batch.count) std::erase(batches_, &batch);
-  changed_.wait(lock, [this] { return !idle_.empty() || unmade_ > 0; });
+  decoder_free_.wait(lock, [this] { return !idle_.empty() || unmade_ > 0; });
   std::unique_ptr<ChunkDecoder> decoder;
   if (!idle_.empty()) {
     decoder = std::move(idle_.back());
@@ -64,8 +64,8 @@ bool DecodeCrew::work_on(Batch& batch, std::unique_lock<std::mutex>& lock) {
   batch.work(mine, *decoder);
   lock.lock();
   idle_.push_back(std::move(decoder));
-  ++batch.done;
-  changed_.notify_all();
+  decoder_free_.notify_one();
+  if (++batch.done == batch.count && batch.count > 1) batch_done_.notify_all();
   return true;
 }
 
@@ -75,17 +75,17 @@ void DecodeCrew::for_each(size_t count, const Work& work) {
   Batch batch{.work = work, .count = count};
   if (count > 1) {
     batches_.push_back(&batch);
-    changed_.notify_all();
+    batch_came_.notify_all();
   }
   while (work_on(batch, lock)) {
   }
-  changed_.wait(lock, [&batch] { return batch.done == batch.count; });
+  batch_done_.wait(lock, [&batch] { return batch.done == batch.count; });
 }
 
 void DecodeCrew::assist() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return ending_ || (!batches_.empty() && (!idle_.empty() || unmade_ > 0)); });
+    batch_came_.wait(lock, [this] { return ending_ || !batches_.empty(); });
     if (ending_) return;
     work_on(*batches_.front(), lock);
   }

@@ -59,8 +59,10 @@ class DecodeCrew {
   bool work_on(Batch& batch, std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::list<Batch*> batches_;  // with work that nobody has taken
+  std::condition_variable batch_came_;    // for assistants
+  std::condition_variable decoder_free_;  // for all who have a piece and nothing to do it with
+  std::condition_variable batch_done_;    // for those whose last pieces others do
+  std::list<Batch*> batches_;             // with work that nobody has taken
   std::vector<std::unique_ptr<ChunkDecoder>> idle_;
   unsigned unmade_;  // decoders that may still be made
   bool ending_ = false;

@@ -21,6 +21,9 @@ class DemandGate {
   /// present, and fetch what is missing without asking again. `again` must be quick: it runs on the stream's own
   /// thread.
   virtual bool wait(const Digest& pack, uint64_t offset, uint64_t length, Again& again) = 0;
+
+  /// Whether pages of this pack are on their way: then nothing of it is fetched on a guess, which might come twice.
+  virtual bool expects(const Digest& pack) const = 0;
 };
 
 }  // namespace hearth::mount

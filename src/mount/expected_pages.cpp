@@ -121,6 +121,11 @@ bool ExpectedPages::wait(const Digest& pack, uint64_t offset, uint64_t length, A
   return false;
 }
 
+bool ExpectedPages::expects(const Digest& pack) const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(streams_, [&pack](const auto& stream) { return stream->runs.contains(pack); });
+}
+
 ExpectedPages::Counts ExpectedPages::counts() const {
   const std::lock_guard lock(mutex_);
   return counts_;

@@ -38,6 +38,7 @@ class ExpectedRuns {
 
   /// Position at which the whole range will have passed; nullopt when a part of it is not in the bundle.
   std::optional<uint64_t> position_of(const Digest& pack, uint64_t offset, uint64_t length) const;
+  bool contains(const Digest& pack) const { return packs_.contains(pack); }
 
  private:
   std::unordered_map<Digest, std::vector<ExpectedRun>> packs_;
@@ -88,6 +89,7 @@ class ExpectedPages final : public DemandGate {
   std::unique_ptr<Promise> promise(ExpectedRuns runs);
 
   bool wait(const Digest& pack, uint64_t offset, uint64_t length, Again& again) override;
+  bool expects(const Digest& pack) const override;
 
   /// Reads that waited for a bundle, and of these the ones whose patience ended first.
   struct Counts {

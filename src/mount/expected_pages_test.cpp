@@ -84,6 +84,16 @@ TEST(ExpectedPages, AReadOfSomethingElseIsToFetch) {
   EXPECT_FALSE(ask(pages, 1 << 20)->taken);
 }
 
+TEST(ExpectedPages, APackIsExpectedAsLongAsABundleBringsPagesOfIt) {
+  ExpectedPages pages(kPatient);
+  EXPECT_FALSE(pages.expects(kPack));
+  auto promise = pages.promise(runs());
+  EXPECT_TRUE(pages.expects(kPack));
+  EXPECT_FALSE(pages.expects(kOther));
+  promise.reset();
+  EXPECT_FALSE(pages.expects(kPack));
+}
+
 TEST(ExpectedPages, WhatWasStoredMeanwhileIsLookedAtAgainAtOnce) {
   ExpectedPages pages(kPatient);
   const auto promise = pages.promise(runs());

@@ -27,6 +27,11 @@ constexpr int kLandingTries = 3;
 struct Fetcher::State {
   explicit State(FetcherOptions o);
 
+  /// A bundle on its way brings what is needed: read-ahead would bring it twice.
+  bool may_guess(const PackFile& pack) const {
+    return options.gate == nullptr || !options.gate->expects(pack.digest());
+  }
+
   void fill(FillRequest request, Done done);
   void order(const FillRequest& request, const PageRange& range, Done done);
   void order_ahead(const std::vector<ReaderStreams::Order>& orders, MonoTime now);
@@ -62,7 +67,7 @@ struct Fetcher::State {
 Fetcher::State::State(FetcherOptions o)
     : options(std::move(o)),
       reader({.tiers = options.tiers, .metrics = options.metrics, .observer = options.observer}),
-      board(options.read_around_bytes),
+      board(options.read_around_bytes, [this](const PackFile& pack) { return may_guess(pack); }),
       streams(options.read_ahead_bytes) {
   load.workers = std::max(1, options.workers);
   load.in_flight_max = options.in_flight_bytes;
@@ -106,7 +111,7 @@ void Fetcher::State::order(const FillRequest& request, const PageRange& range, D
                     {.urgency = request.urgency, .deadline = deadline, .range = range, .done = std::move(done)}, now);
       if (request.urgency == Urgency::demand) order_ahead(streams.read(request.pack, range, covered_end, now), now);
       if (*deadline.at() < next_tick) watch_changed.notify_one();
-      work_changed.notify_one();
+      if (board.has_work(load)) work_changed.notify_one();
     }
   }
   tell(std::move(finished));
@@ -115,7 +120,7 @@ void Fetcher::State::order(const FillRequest& request, const PageRange& range, D
 /// The lock is held.
 void Fetcher::State::order_ahead(const std::vector<ReaderStreams::Order>& orders, MonoTime now) {
   for (const auto& order : orders) {
-    if (!order.pack->room_for_prefetch()) continue;
+    if (!order.pack->room_for_prefetch() || !may_guess(*order.pack)) continue;
     for (const auto& chunk : order.pack->chunks(order.range)) {
       if (order.pack->present(chunk.plain_offset, chunk.length)) continue;
       board.order_ahead(order.pack, chunk,
@@ -137,7 +142,7 @@ void Fetcher::State::work() {
     load.running_background += background;
     load.in_flight_bytes += taken->bytes;
     if (in_flight != nullptr) in_flight->set(static_cast<int64_t>(load.in_flight_bytes));
-    work_changed.notify_one();  // there may be more
+    if (board.has_work(load)) work_changed.notify_one();  // each wakes the next, and none for nothing
     lock.unlock();
     execute(*taken);
     lock.lock();
@@ -145,7 +150,6 @@ void Fetcher::State::work() {
     load.running_background -= background;
     load.in_flight_bytes -= taken->bytes;
     if (in_flight != nullptr) in_flight->set(static_cast<int64_t>(load.in_flight_bytes));
-    work_changed.notify_one();  // what was held back may go now
   }
 }
 
@@ -213,7 +217,7 @@ void Fetcher::State::watch() {
     const auto next = board.tick(now, finished);
     order_ahead(streams.forget_idle(now), now);
     next_tick = std::min(next.value_or(MonoTime::max()), now + kTickLongest);
-    work_changed.notify_one();
+    if (board.has_work(load)) work_changed.notify_one();
     if (!finished.empty()) {
       lock.unlock();
       tell(std::move(finished));

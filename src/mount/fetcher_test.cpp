@@ -238,7 +238,9 @@ class SimulatedGate final : public DemandGate {
     closed = true;
     return true;
   }
+  bool expects(const Digest&) const override { return is_expected; }
   std::atomic<bool> closed{false};
+  std::atomic<bool> is_expected{false};
   std::promise<Again> held;
 };
 
@@ -253,6 +255,19 @@ TEST_F(FetcherTest, AReaderWaitsForABundleThatBringsItsPages) {
   again();
   must(call.result());
   EXPECT_EQ(store->read_count(), 0u);
+}
+
+TEST_F(FetcherTest, WhileABundleComesNothingIsFetchedOnAGuess) {
+  SimulatedGate gate;
+  gate.closed = true;
+  gate.is_expected = true;
+  Files files;
+  for (uint32_t i = 0; i < 50; ++i) files["f" + std::to_string(100 + i)] = noise(2000, i);
+  start(files, {.gate = &gate});
+  const auto all = chunks();
+  for (size_t i = 0; i < 10; ++i) must(fill(request(all[i])));
+  fetcher->stop();
+  for (size_t i = 10; i < all.size(); ++i) EXPECT_FALSE(pack()->on_disk(all[i].pages())) << i;
 }
 
 TEST_F(FetcherTest, ABundleThatDidNotBringThemIsFollowedByAFetch) {

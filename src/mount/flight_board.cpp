@@ -146,7 +146,7 @@ void FlightBoard::take_along(std::vector<Flight*>& flights, MonoTime now) {
   const uint64_t begin = flights.front()->stored_offset;
   const auto& last = flights.back()->chunk;
   uint64_t end = last.stored_end();
-  if (end - begin >= read_around_bytes_) return;
+  if (end - begin >= read_around_bytes_ || !may_guess_(*pack)) return;
   const PageRange behind{last.pages().end(), read_around_bytes_ * kPlainPerStored};
   for (const auto& chunk : pack->chunks(behind)) {
     if (chunk.stored_offset > end + kRunGapBytesMax || chunk.stored_end() - begin > read_around_bytes_) return;

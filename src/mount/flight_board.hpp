@@ -74,7 +74,11 @@ class FlightBoard {
     uint64_t bytes = 0;  // of the range of the pack that holds them
   };
 
-  explicit FlightBoard(uint64_t read_around_bytes) : read_around_bytes_(read_around_bytes) {}
+  /// `may_guess`: whether what nobody asked for may be read along with what somebody did.
+  using MayGuess = std::function<bool(const PackFile&)>;
+  explicit FlightBoard(
+      uint64_t read_around_bytes, MayGuess may_guess = [](const PackFile&) { return true; })
+      : read_around_bytes_(read_around_bytes), may_guess_(std::move(may_guess)) {}
   ~FlightBoard();
   FlightBoard(const FlightBoard&) = delete;
   FlightBoard& operator=(const FlightBoard&) = delete;
@@ -86,7 +90,8 @@ class FlightBoard {
   /// Nobody waits for the chunk, but somebody will. With `mark`: FetchRun::Item::mark. Nothing when it is on its way.
   void order_ahead(const std::shared_ptr<PackFile>& pack, const PackChunk& chunk, bool mark, MonoTime now);
 
-  /// What a free worker is to do.
+  /// What a free worker is to do, and whether there would be something.
+  bool has_work(const FetchLoad& load) const { return next_run(queue_, load).has_value(); }
   std::optional<TakenRun> take(const FetchLoad& load, MonoTime now);
 
   /// Whether what is awaited of the flight is present. Then it has landed and is gone, and its calls are told.
@@ -120,6 +125,7 @@ class FlightBoard {
   static bool has_open_call(const Flight& flight, std::optional<Urgency> urgency);
 
   const uint64_t read_around_bytes_;
+  const MayGuess may_guess_;
   std::unordered_map<Key, std::unique_ptr<Flight>, KeyHash> flights_;
   FetchQueue queue_;
   std::multimap<MonoTime, Flight*> delayed_;
