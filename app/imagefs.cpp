@@ -29,6 +29,12 @@ void add_cache_options(CLI::App& command, mount::Config& config) {
           },
           "Seconds after which a read that cannot be served fails")
       ->default_str("60");
+  command.add_option("--pack-url", config.pack_url, "A CDN or HTTP cache to read content from, before the store");
+  command.add_option("--pack-url-secret-file", config.pack_url_secret, "Signs its URLs (docs/stores.md)");
+  command
+      .add_option("--prefetch-rate", config.prefetch_bytes_per_second,
+                  "Most bytes a second that are fetched ahead of readers, e.g. 50MB (default: as fast as it goes)")
+      ->transform(CLI::AsSizeValue(false));
 }
 
 void add_imagefs(CLI::App& parent) {

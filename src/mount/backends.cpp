@@ -25,6 +25,9 @@ LazyOptions lazy_options(const Config& config, const std::string& epoch) {
   options.cache.max_bytes = config.cache_bytes;
   options.cache.min_free_bytes = config.cache_min_free_bytes;
   options.cache.epoch = epoch;
+  options.pack_url = config.pack_url;
+  options.pack_url_secret = config.pack_url_secret;
+  options.prefetch_bytes_per_second = config.prefetch_bytes_per_second;
   return options;
 }
 

@@ -6,6 +6,7 @@
 #include "mount/backends.hpp"
 #include "mount/message.hpp"
 
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -151,6 +152,8 @@ void accept_one(SeqpacketListener& listener, Connections& connections) {
 }  // namespace
 
 Result<> serve(const Config& config) {
+  // Fetched ranges of megabytes in dozens of threads: with an arena a thread 1 GiB streamed peaks at 157 MB, so at 54.
+  ::mallopt(M_ARENA_MAX, 2);
   TRY(const auto signals, block_stop_signals());
   TRY(auto store, blob::open_store(config.store));
   TRY(auto listener, SeqpacketListener::listen(config.socket));  // first: it is refused while another one serves

@@ -21,6 +21,9 @@ struct Config {
   uint64_t cache_bytes = 0;                       // bound of all of it; 0: only free space bounds it
   uint64_t cache_min_free_bytes = 0;              // to be left free on each disk; 0: a tenth of it
   Duration read_deadline = seconds(60);           // after which a read that cannot be served fails with EIO
+  std::string pack_url;                           // a CDN or HTTP cache asked for packs before the store; empty: none
+  std::filesystem::path pack_url_secret;          // signs its URLs; empty: they are not signed
+  uint64_t prefetch_bytes_per_second = 0;         // of what no reader waits for; 0: as fast as it goes
 };
 
 /// Serves until SIGTERM or SIGINT, then returns. Errors: the socket is taken, not root, unknown back end, no store.

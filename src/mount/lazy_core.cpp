@@ -1,13 +1,32 @@
 #include "mount/lazy_core.hpp"
 
+#include "blob/pack_mirror.hpp"
+#include "blob/range_reader.hpp"
+
 #include <utility>
 
 namespace hearth::mount {
 
+namespace {
+
+Result<std::unique_ptr<StoreTier>> open_store_tier(const LazyOptions& options, std::shared_ptr<blob::ObjectStore> store,
+                                                   blob::BandwidthLimiter& prefetch_limit) {
+  auto reader = std::make_shared<blob::RangeReader>(std::move(store));
+  if (options.pack_url.empty()) {
+    return std::make_unique<StoreTier>(std::move(reader), StoreTier::Options{.prefetch_limit = &prefetch_limit});
+  }
+  TRY(auto mirror, blob::PackMirror::open({.url = options.pack_url, .secret_file = options.pack_url_secret}, reader));
+  return std::make_unique<StoreTier>(std::move(mirror),
+                                     StoreTier::Options{.name = "mirror", .prefetch_limit = &prefetch_limit});
+}
+
+}  // namespace
+
 Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::shared_ptr<blob::ObjectStore> store) {
   auto core = std::make_unique<LazyCore>();
   TRY(core->cache_, DiskCache::open(options.cache));
-  core->store_tier_ = std::make_unique<StoreTier>(store);
+  core->prefetch_limit_ = std::make_unique<blob::BandwidthLimiter>(options.prefetch_bytes_per_second);
+  TRY(core->store_tier_, open_store_tier(options, store, *core->prefetch_limit_));
   core->expected_ = std::make_unique<ExpectedPages>();
   LazyCore* const raw = core.get();
   core->fetcher_ = std::make_unique<Fetcher>(FetcherOptions{

@@ -3,6 +3,7 @@
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
+#include "blob/bandwidth_limiter.hpp"
 #include "blob/object_store.hpp"
 #include "mount/cache_verifier.hpp"
 #include "mount/disk_cache.hpp"
@@ -15,13 +16,17 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 
 namespace hearth::mount {
 
 struct LazyOptions {
   std::filesystem::path dir;  // grants
   CacheOptions cache;
-  Duration read_deadline = seconds(60);  // after which a read that cannot be served fails with EIO
+  Duration read_deadline = seconds(60);    // after which a read that cannot be served fails with EIO
+  std::string pack_url;                    // a CDN or HTTP cache that is asked for packs before the store; empty: none
+  std::filesystem::path pack_url_secret;   // signs its URLs; empty: they are not signed
+  uint64_t prefetch_bytes_per_second = 0;  // of what no reader waits for; 0: as fast as it goes
 };
 
 /// Thread-safe.
@@ -41,6 +46,7 @@ class LazyCore {
   LazyOptions options_;
   std::shared_ptr<blob::ObjectStore> store_;
   std::shared_ptr<DiskCache> cache_;
+  std::unique_ptr<blob::BandwidthLimiter> prefetch_limit_;
   std::unique_ptr<StoreTier> store_tier_;
   std::unique_ptr<ExpectedPages> expected_;
   std::unique_ptr<Fetcher> fetcher_;

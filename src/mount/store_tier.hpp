@@ -1,7 +1,8 @@
 // The tier behind all others: the object store, in the scopes of the workspaces that use a pack.
 #pragma once
 
-#include "blob/object_store.hpp"
+#include "blob/bandwidth_limiter.hpp"
+#include "blob/range_source.hpp"
 #include "mount/chunk_tier.hpp"
 
 #include <memory>
@@ -12,11 +13,17 @@ namespace hearth::mount {
 
 class StoreTier final : public ChunkTier {
  public:
-  explicit StoreTier(std::shared_ptr<blob::ObjectStore> store) : store_(std::move(store)) {}
+  struct Options {
+    std::string_view name = "store";                   // "mirror", when the source asks one first
+    blob::BandwidthLimiter* prefetch_limit = nullptr;  // borrowed; null: as fast as it goes
+  };
+  explicit StoreTier(std::shared_ptr<blob::RangeSource> source) : StoreTier(std::move(source), Options{}) {}
+  StoreTier(std::shared_ptr<blob::RangeSource> source, const Options& options)
+      : source_(std::move(source)), options_(options) {}
 
-  std::string_view name() const override { return "store"; }
+  std::string_view name() const override { return options_.name; }
   /// Scopes are asked in order until one has the pack; where it was is remembered. In round r the r-th scope is
-  /// first.
+  /// first, and mirrors are passed by.
   Result<ChunkBytes> read(const ChunkRead& what) override;
 
  private:
@@ -24,7 +31,8 @@ class StoreTier final : public ChunkTier {
   std::vector<image::StoreScope> order(const ChunkRead& what);
   void remember(const Digest& pack, const image::StoreScope& scope);
 
-  std::shared_ptr<blob::ObjectStore> store_;
+  std::shared_ptr<blob::RangeSource> source_;
+  Options options_;
   std::mutex mutex_;
   std::unordered_map<Digest, image::StoreScope> found_in_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/metrics.hpp"
+#include "blob/range_reader.hpp"
 #include "mount/fetcher.hpp"
 #include "mount/store_tier.hpp"
 #include "mount/testing/cache_fixture.hpp"
@@ -22,7 +23,7 @@ class FetcherFixture : public ::testing::Test {
   void start(const Files& files, FetcherOptions options = {}, const std::string& workspace = "acme") {
     index = layers.build(files, workspace);
     store = std::make_shared<ScriptedStore>(layers.store());
-    store_tier = std::make_unique<StoreTier>(store);
+    store_tier = std::make_unique<StoreTier>(std::make_shared<blob::RangeReader>(store));
     open_cache("simulated boot 1");
     open_fetcher(std::move(options));
   }

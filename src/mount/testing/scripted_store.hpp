@@ -53,6 +53,12 @@ class ScriptedStore final : public blob::ObjectStore {
     bytes_ -= length;
     return result;
   }
+  /// One range read, however long.
+  Result<> read(std::string_view key, blob::ByteRange range, const blob::ByteSink& sink,
+                const blob::Patience& /*patience*/) override {
+    TRY(const auto bytes, get_range(key, range.offset, range.length));
+    return sink(bytes);
+  }
   Result<std::string> get(std::string_view key) override { return real_->get(key); }
   Result<blob::Created> create(std::string_view key, std::string_view bytes) override {
     return real_->create(key, bytes);
