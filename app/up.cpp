@@ -1,5 +1,6 @@
 // hearth up: all of Hearth on this machine, supervised, in the foreground or detached.
 #include "app/default_data_dir.hpp"
+#include "app/imagefs_options.hpp"
 #include "app/role_settings.hpp"
 #include "app/subcommand.hpp"
 #include "base/clock.hpp"
@@ -30,6 +31,7 @@ constexpr Duration kOtherSupervisorTime = seconds(180);  // to start, or to stop
 
 struct UpOptions {
   supervisor::MachineOptions machine;
+  mount::Config imagefs;  // what of it can be chosen
   bool detach = false;
   bool json = false;
 };
@@ -165,15 +167,11 @@ void add_up(CLI::App& parent) {
   CLI::App* command = parent.add_subcommand("up", "Run Hearth on this machine")->group(kServerCommands);
   options->machine.data_dir = default_data_dir();
   options->machine.listen = "127.0.0.1:8080";
-  options->machine.image_backend = "auto";
   command->add_option("--data-dir", options->machine.data_dir, "Folder for everything kept")->capture_default_str();
   command->add_option("--listen", options->machine.listen, "HOST:PORT to serve; port 0 picks a free one")
       ->capture_default_str();
   command->add_option("--store", options->machine.store, "Object store: a folder or URL [DATA/store]");
-  command
-      ->add_option("--image-backend", options->machine.image_backend,
-                   "How images become folders: auto, erofs, fuse or unpack")
-      ->capture_default_str();
+  add_imagefs_options(*command, options->imagefs);
   command->add_option("--router-uid", options->machine.users.router, "User and group id of the router")
       ->capture_default_str();
   command->add_flag("--detach,-d", options->detach, "Return once it serves");
@@ -181,6 +179,8 @@ void add_up(CLI::App& parent) {
   const RoleSettings settings(*command, "up");
   on_run(*command, [options, settings] {
     settings.apply();
+    options->machine.image_backend = options->imagefs.backend;
+    options->machine.imagefs_args = imagefs_arguments(options->imagefs);
     return up(*options);
   });
 }

@@ -1,5 +1,3 @@
-#include "supervisor/machine.hpp"
-
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/process.hpp"
@@ -11,6 +9,7 @@
 #include "supervisor/group_copy.hpp"
 #include "supervisor/invoking_user.hpp"
 #include "supervisor/listen_address.hpp"
+#include "supervisor/machine.hpp"
 #include "supervisor/run_state.hpp"
 #include "supervisor/shutdown.hpp"
 #include "supervisor/supervisor.hpp"
@@ -199,7 +198,7 @@ Result<> run_machine(const MachineOptions& options, const MachineEvents& events)
   supervised.roles = machine_roles({.layout = layout,
                                     .users = options.users,
                                     .store = store,
-                                    .image_backend = options.image_backend,
+                                    .imagefs_args = options.imagefs_args,
                                     .redis_program = find_program("redis-server").value_or("redis-server"),
                                     .url = listener.url,
                                     .listener = listener.fd.get()});

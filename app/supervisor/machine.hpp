@@ -10,14 +10,16 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hearth::supervisor {
 
 struct MachineOptions {
   std::string data_dir;
-  std::string listen;         // HOST:PORT
-  std::string store;          // empty: DATA/store
-  std::string image_backend;  // of imagefs
+  std::string listen;                     // HOST:PORT
+  std::string store;                      // empty: DATA/store
+  std::string image_backend;              // of imagefs
+  std::vector<std::string> imagefs_args;  // its flags that the operator chose, this one among them
   Users users;
 };
 

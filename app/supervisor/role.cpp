@@ -82,9 +82,10 @@ Role holder(const RoleOptions& options) {
 Role imagefs(const RoleOptions& options) {
   const std::filesystem::path socket = options.layout.socket("imagefs");
   Role role{.name = "imagefs", .launch = {}, .ready = {}, .folders = {}};
-  role.launch = own_program(options, "imagefs",
-                            {"--socket", socket, "--dir", options.layout.data / "imagefs", "--store", options.store,
-                             "--image-backend", options.image_backend, "--holder", options.layout.socket("holder")});
+  std::vector<std::string> args = {"--socket", socket,        "--dir",    options.layout.data / "imagefs",
+                                   "--store",  options.store, "--holder", options.layout.socket("holder")};
+  args.insert(args.end(), options.imagefs_args.begin(), options.imagefs_args.end());
+  role.launch = own_program(options, "imagefs", std::move(args));
   role.launch.environment = environment_of_store_user(options);
   role.ready = [socket] { return socket_answers(socket, SocketKind::seqpacket); };
   return role;

@@ -26,7 +26,7 @@ struct RoleOptions {
   Layout layout;
   Users users;
   std::string store;
-  std::string image_backend;
+  std::vector<std::string> imagefs_args;  // flags that the operator chose
   std::string redis_program;
   std::string url;
   int listener = -1;  // borrowed

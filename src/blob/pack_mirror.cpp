@@ -178,6 +178,7 @@ Result<std::string> PackMirror::read(std::string_view key, uint64_t offset, uint
   if (read) {
     ++state_->mirror_reads;
     state_->mirror_bytes += bytes.size();
+    if (options.came_by != nullptr) *options.came_by = Route::nearest;
     return bytes;
   }
   if (outcome_of(read) == Outcome::nothing) return Unexpected(read.error());

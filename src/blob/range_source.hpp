@@ -25,6 +25,7 @@ struct ReadOptions {
   std::stop_token stop{};               // the read ends soon after, with `cancelled`
   Deadline deadline{};
   Route route = Route::nearest;
+  Route* came_by = nullptr;  // borrowed; read() puts `nearest` here when a mirror gave the bytes
 };
 
 /// Calls block and are safe from many threads at once. Errors are ObjectStore::get_range's, and cancelled,

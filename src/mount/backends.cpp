@@ -28,6 +28,8 @@ LazyOptions lazy_options(const Config& config, const std::string& epoch) {
   options.pack_url = config.pack_url;
   options.pack_url_secret = config.pack_url_secret;
   options.prefetch_bytes_per_second = config.prefetch_bytes_per_second;
+  options.complete = config.complete;
+  options.scrub_every = config.scrub_every;
   return options;
 }
 

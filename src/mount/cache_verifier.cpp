@@ -44,6 +44,7 @@ CacheVerifier::CacheVerifier(DiskCache& cache, Fetcher& fetcher, VerifierOptions
   auto& metrics = options_.metrics != nullptr ? *options_.metrics : unread;
   scrubbed_bytes_ = &metrics.counter("hearth_imagefs_scrubbed_bytes_total", "Bytes read again from the cache's disks");
   rot_ = &metrics.counter("hearth_imagefs_rot_total", "Blocks of the cache that had become wrong on disk");
+  mended_ = &metrics.counter("hearth_imagefs_mended_total", "Wrong runs of bytes that were written again, right");
 }
 
 CacheVerifier::~CacheVerifier() {
@@ -197,7 +198,11 @@ bool CacheVerifier::mend(const std::shared_ptr<PackFile>& pack, const PageRange&
                                               .length = range.length,
                                               .urgency = Urgency::demand,
                                               .deadline = Deadline::after(mono_now(), patience)});
-  if (filled) return true;
+  if (filled) {
+    if (options_.on_mended) options_.on_mended(pack, range);
+    mended_->add();
+    return true;
+  }
   log_warning("wrong bytes in the cache could not be fetched again yet",
               {{"pack", pack->digest().hex()}, {"error", filled.error().message}});
   wrong_.push_back({pack, range});

@@ -27,6 +27,8 @@ struct VerifierOptions {
   /// A page of a pack that was complete is wrong on disk. Its bits are cleared before this is called, and it is fetched
   /// again after; meanwhile readers of a pack that is no longer marked may see it.
   std::function<void(const std::shared_ptr<PackFile>&, const PageRange&)> on_rot;
+  /// Right bytes are in the file again.
+  std::function<void(const std::shared_ptr<PackFile>&, const PageRange&)> on_mended;
 };
 
 /// One thread of low priority for the processor and the disks; it stands aside while readers wait, for a
@@ -81,6 +83,7 @@ class CacheVerifier {
   const VerifierOptions options_;
   Counter* scrubbed_bytes_ = nullptr;
   Counter* rot_ = nullptr;
+  Counter* mended_ = nullptr;
 
   std::map<const PackFile*, Seen> seen_;  // of the thread
   std::vector<Wrong> wrong_;              // could not be fetched yet

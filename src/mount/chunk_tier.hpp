@@ -43,6 +43,7 @@ struct ChunkBytes {
   };
   Form form = Form::stored;
   std::string bytes;
+  std::string_view source{};  // one of ChunkTier::sources(); empty: the tier's name
 };
 
 /// Thread-safe; blocks. What it gives is verified by the caller, so a tier need not be trusted.
@@ -51,6 +52,8 @@ class ChunkTier {
   virtual ~ChunkTier() = default;
   /// For metrics and traces: "store", "mirror", "peer".
   virtual std::string_view name() const = 0;
+  /// What may be named as the source of its bytes.
+  virtual std::vector<std::string_view> sources() const { return {name()}; }
   /// not_found: this tier does not have them. unavailable, deadline_exceeded: it could not be asked. corrupt: it has
   /// something else. In any case the next tier is asked.
   virtual Result<ChunkBytes> read(const ChunkRead& what) = 0;

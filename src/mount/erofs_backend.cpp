@@ -6,6 +6,7 @@
 #include "mount/erofs_mount.hpp"
 #include "mount/holder_link.hpp"
 #include "mount/mount_ledger.hpp"
+#include "mount/mounted_pages.hpp"
 #include "mount/unused_file.hpp"
 #include "mount/watched_packs.hpp"
 
@@ -17,6 +18,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -51,6 +53,7 @@ uint32_t errno_of(const Error& error) {
 constexpr uint32_t kScatteredReadAheadKib = 32;
 constexpr uint32_t kStreamingReadAheadKib = 1024;
 constexpr uint64_t kLargeFileBytes = uint64_t{4} << 20;
+constexpr std::string_view kRotMappedHelp = "Wrong bytes that stayed in the page cache, mapped by a process";
 
 /// A mounted layer.
 struct Mounted {
@@ -93,6 +96,8 @@ struct ErofsBackend::State {
   Result<Mounted> mount(const LayerQuestion& question);
   Result<UniqueFd> metadata(const CachedLayer& layer) const;
   void on_event(const holder::Event& event);
+  void on_rot(const std::shared_ptr<PackFile>& pack, const PageRange& range);
+  std::string metrics();
   void keep_house();
   void release_unused();
   bool release(const std::shared_ptr<CachedLayer>& layer);
@@ -104,7 +109,11 @@ Result<> ErofsBackend::State::inherit() {
   TRY(auto inheritance, holder->inherit());
   const auto lost = lost_layers(inheritance);
   std::vector<LedgerPack> lost_packs;
-  for (const LedgerEntry& entry : lost) lost_packs.insert(lost_packs.end(), entry.packs.begin(), entry.packs.end());
+  for (const LedgerEntry& entry : lost) {
+    std::ranges::copy_if(entry.packs, std::back_inserter(lost_packs), [&inheritance](const LedgerPack& pack) {
+      return std::ranges::none_of(inheritance.packs, [&pack](const auto& kept) { return kept.first == pack.digest; });
+    });
+  }
   core->layers().inherit(std::move(inheritance.packs));
   core->layers().inherit(holder->recover(lost_packs));
   for (auto& [digest, fd] : inheritance.mounts) {
@@ -163,6 +172,7 @@ Result<> ErofsBackend::State::enter_in_ledger(const CachedLayer& layer) const {
 
 Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
   const auto began = mono_now();
+  core->expect_readers();
   auto bundle = core->starts().look(question);
   TRY(auto layer, core->layers().open(question.workspace, question.digest));
   const bool recorded = core->starts().begin(question, layer, std::move(bundle), MountedFor::this_start);
@@ -208,6 +218,45 @@ void ErofsBackend::State::on_event(const holder::Event& event) {
                          holder->answer(event.sequence, filled ? 0 : errno_of(filled.error()));
                          core->starts().waited(pack->digest(), pages_of(event.offset, event.length), asked, mono_now());
                        });
+}
+
+/// Its readers wait from now on until the bytes are right again; what the kernel has cached is forgotten.
+void ErofsBackend::State::on_rot(const std::shared_ptr<PackFile>& pack, const PageRange& range) {
+  if (auto marked = packs->mark_again(pack); !marked) {
+    log_error("readers of a rotten pack do not wait for its repair", {{"error", marked.error().message}});
+  }
+  std::vector<std::pair<std::shared_ptr<CachedLayer>, UniqueFd>> layers;
+  {
+    const std::lock_guard lock(mutex);
+    for (const auto& [hex, layer] : mounted) {
+      const auto all = packs_of(*layer.layer);
+      if (std::ranges::find(all, pack) == all.end()) continue;
+      if (auto copy = clone(layer)) layers.emplace_back(layer.layer, std::move(*copy));
+    }
+  }
+  for (const auto& [layer, mount] : layers) {
+    const uint64_t left = forget_cached_pages(mount.get(), layer->index(), pack->digest(), range);
+    if (left == 0 || pack->present(range.offset, range.length)) continue;  // right ones, read again meanwhile
+    core->metrics().counter("hearth_imagefs_rot_mapped_bytes_total", kRotMappedHelp).add(left);
+    log_error("a process has rotten bytes mapped: restart what uses this layer",
+              {{"layer", layer->index().digest().hex().substr(0, 12)}, {"bytes", left}});
+  }
+}
+
+/// Of a holder that is gone nothing is told.
+std::string ErofsBackend::State::metrics() {
+  {
+    const std::lock_guard lock(mutex);
+    core->metrics()
+        .gauge("hearth_imagefs_mounted_layers", "Layers that are mounted")
+        .set(static_cast<int64_t>(mounted.size()));
+  }
+  for (const auto& [name, value] : holder->counts()) {
+    core->metrics()
+        .gauge("hearth_holder_count", "What the holder counts (docs/formats/holder.md)", {{"of", name}})
+        .set(static_cast<int64_t>(value));
+  }
+  return core->metrics().expose();
 }
 
 void ErofsBackend::State::keep_house() {
@@ -298,6 +347,8 @@ Result<std::unique_ptr<ErofsBackend>> ErofsBackend::open(std::unique_ptr<LazyCor
   state->core->starts().on_recorded([raw](const CachedLayer& layer) {
     for (const auto& pack : packs_of(layer)) raw->packs->stop_observing(pack);
   });
+  state->core->on_rot(
+      [raw](const std::shared_ptr<PackFile>& pack, const PageRange& range) { raw->on_rot(pack, range); });
   state->holder->start([raw](const holder::Event& event) { raw->on_event(event); });
   state->housekeeper = std::jthread([raw](const std::stop_token& stop) {
     std::unique_lock lock(raw->mutex);
@@ -320,6 +371,7 @@ Result<UniqueFd> ErofsBackend::mount_layer(const LayerQuestion& question, const 
   state.changed.wait(lock, [&state, &hex] { return !state.mounting.contains(hex); });
   if (const auto found = state.mounted.find(hex); found != state.mounted.end()) {
     found->second.asked = mono_now();
+    state.core->expect_readers();
     auto layer = found->second.layer;
     auto copy = state.clone(found->second);
     lock.unlock();
@@ -350,7 +402,12 @@ Result<std::string> ErofsBackend::trace(const LayerQuestion& question) {
   return state_->core->starts().trace(question);
 }
 
+std::string ErofsBackend::metrics() {
+  return state_->metrics();
+}
+
 void ErofsBackend::stop() {
+  state_->core->on_rot({});
   state_->stopping = true;
   state_->housekeeper.request_stop();
   state_->changed.notify_all();

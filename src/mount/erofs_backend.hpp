@@ -22,6 +22,7 @@ class ErofsBackend final : public LayerBackend {
   Result<UniqueFd> mount_layer(const LayerQuestion& question, const ProgressSink& progress) override;
   Result<> recorded(const LayerQuestion& question) override;
   Result<std::string> trace(const LayerQuestion& question) override;
+  std::string metrics() override;
   void stop() override;
 
  private:

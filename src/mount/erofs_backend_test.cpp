@@ -78,14 +78,15 @@ class ErofsBackendTest : public ::testing::Test {
   Process start_holder() const {
     return Process([this] { return holder::serve({.socket = folder.path() / "holder.sock"}).has_value(); });
   }
-  Process start_imagefs(Duration read_deadline = seconds(30)) const {
-    return Process([this, read_deadline] {
+  Process start_imagefs(Duration read_deadline = seconds(30), Duration scrub_every = std::chrono::hours(24)) const {
+    return Process([this, read_deadline, scrub_every] {
       return serve({.socket = folder.path() / "imagefs.sock",
                     .dir = folder.path() / "imagefs",
                     .holder = folder.path() / "holder.sock",
                     .store = (folder.path() / "store").string(),
                     .backend = "erofs",
-                    .read_deadline = read_deadline})
+                    .read_deadline = read_deadline,
+                    .scrub_every = scrub_every})
           .has_value();
     });
   }
@@ -107,6 +108,42 @@ class ErofsBackendTest : public ::testing::Test {
       EXPECT_TRUE(seen.bytes == bytes) << name << " has wrong bytes";
     }
     return failed;
+  }
+
+  /// Whether reads of any file raise events.
+  bool marks() const {
+    const UniqueFd group = must(holder::Client(folder.path() / "holder.sock").get("imagefs/group"));
+    return must(read_file("/proc/self/fdinfo/" + std::to_string(group.get()))).contains("fanotify ino:");
+  }
+  /// The value of a metric without labels.
+  double metric(const std::string& name) const {
+    const auto text =
+        must(ImagefsClient(folder.path() / "imagefs.sock").metrics(Deadline::after(mono_now(), seconds(5))));
+    const size_t at = text.find("\n" + name + " ");
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+  }
+  /// One bit of a byte in the middle of the cache's largest file, behind everybody's back.
+  void rot() const {
+    const auto files = data_files();
+    const auto largest = *std::ranges::max_element(files, {}, [](const fs::path& file) { return fs::file_size(file); });
+    const UniqueFd fd = must(open_file(largest, O_RDWR));
+    const auto at = static_cast<off_t>(fs::file_size(largest) / 2 / kPageBytes * kPageBytes + 17);
+    char byte = 0;
+    ASSERT_EQ(::pread(fd.get(), &byte, 1, at), 1);
+    byte = static_cast<char>(byte ^ 0x40);
+    ASSERT_EQ(::pwrite(fd.get(), &byte, 1, at), 1);
+    ASSERT_EQ(::fdatasync(fd.get()), 0);
+  }
+  /// As if it had to be read from the cache's files: what was cached is gone.
+  void forget_files(int mount) const {
+    for (const auto& [name, bytes] : contents) {
+      const UniqueFd file(::openat(mount, name.c_str(), O_RDONLY | O_CLOEXEC));
+      ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+    }
+  }
+  template <class Condition>
+  static void eventually(const Condition& condition) {
+    while (!condition()) std::this_thread::sleep_for(milliseconds(10));
   }
 
   void hide_store() const { fs::rename(folder.path() / "store", folder.path() / "store-away"); }
@@ -212,13 +249,7 @@ TEST_F(ErofsBackendTest, ACompleteLayerNeedsNoDaemonAndNoStore) {
   const UniqueFd mount = must(mounted());
   ASSERT_EQ(read_all(mount.get()), 0);
   // Its packs lose their marks within a moment.
-  holder::Client client(folder.path() / "holder.sock");
-  const UniqueFd group = must(client.get("imagefs/group"));
-  const auto marks = [&group] {
-    return must(read_file("/proc/self/fdinfo/" + std::to_string(group.get()))).contains("fanotify ino:");
-  };
-  for (int i = 0; i < 500 && marks(); ++i) std::this_thread::sleep_for(milliseconds(20));
-  ASSERT_FALSE(marks());
+  eventually([this] { return !marks(); });
   hide_store();
   imagefs->end(SIGKILL);
   holder->end(SIGKILL);
@@ -291,6 +322,39 @@ TEST_F(ErofsBackendTest, BytesThatRottedWhileHearthWasStoppedAreMendedNotServed)
   wait_for_holder();
   const Process imagefs = start_imagefs();
   EXPECT_EQ(read_all(must(mounted()).get()), 0);
+}
+
+TEST_F(ErofsBackendTest, BytesThatRotUnderAMountedCompleteLayerAreMendedAndTheWrongPageIsForgotten) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs(seconds(30), seconds(1));
+  const UniqueFd mount = must(mounted());
+  ASSERT_EQ(read_all(mount.get()), 0);
+  eventually([this] { return !marks(); });
+  rot();
+  forget_files(mount.get());
+  for (const auto& [name, bytes] : contents) read_at(mount.get(), name);  // the wrong page is in the page cache now
+  eventually([this] { return metric("hearth_imagefs_mended_total") >= 1 && !marks(); });
+  EXPECT_EQ(metric("hearth_imagefs_rot_total"), 1);
+  EXPECT_EQ(read_all(mount.get()), 0);
+}
+
+TEST_F(ErofsBackendTest, WhatRottedIsNotServedWhileItCannotBeFetchedAgain) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs(seconds(2), seconds(1));
+  const UniqueFd mount = must(mounted());
+  ASSERT_EQ(read_all(mount.get()), 0);
+  eventually([this] { return !marks(); });
+  hide_store();
+  rot();
+  forget_files(mount.get());
+  for (const auto& [name, bytes] : contents) read_at(mount.get(), name);
+  eventually([this] { return metric("hearth_imagefs_rot_total") >= 1 && marks(); });
+  EXPECT_EQ(read_all(mount.get()), 1) << "the file whose bytes they are";
+  show_store();
+  eventually([this] { return metric("hearth_imagefs_mended_total") >= 1; });
+  EXPECT_EQ(read_all(mount.get()), 0);
 }
 
 }  // namespace

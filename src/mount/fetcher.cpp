@@ -57,6 +57,7 @@ struct Fetcher::State {
   MonoTime next_tick = MonoTime::max();
   bool stopped = false;
 
+  std::atomic<MonoTime> last_demand{MonoTime{}};
   Histogram* demand_waits = nullptr;
   Histogram* prefetch_waits = nullptr;
   Gauge* in_flight = nullptr;
@@ -273,6 +274,7 @@ void Fetcher::fill(FillRequest request, Done done) {
     if (!pack.room_for_prefetch()) return done(fail(ErrorCode::exhausted, "the cache is at its bounds"));
     return state_->fill(std::move(request), std::move(done));
   }
+  state_->last_demand.store(mono_now(), std::memory_order_relaxed);
   const auto missing = pack.missing(request.offset, request.length);
   for (const auto& range : missing) {
     if (pack.covers(range)) continue;
@@ -298,6 +300,10 @@ Result<> Fetcher::fill_and_wait(FillRequest request) {
 
 bool Fetcher::verify_on_disk(PackFile& pack, const PackChunk& chunk) {
   return state_->reader.verify_on_disk(pack, {.chunk = chunk});
+}
+
+MonoTime Fetcher::last_demand() const {
+  return state_->last_demand.load(std::memory_order_relaxed);
 }
 
 bool Fetcher::has_demand() const {

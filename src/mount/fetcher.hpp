@@ -81,6 +81,8 @@ class Fetcher {
 
   /// Whether a reader waits: what can wait had better do so.
   bool has_demand() const;
+  /// When a reader last asked for pages that were missing; the epoch of the clock when none ever did.
+  MonoTime last_demand() const;
   /// As the destructor, but calls of fill are still answered (cancelled).
   void stop();
 

@@ -53,6 +53,7 @@ Result<UniqueFd> FuseBackend::State::mount(const LayerQuestion& question) const 
     return std::move(found.mount);
   }
   const auto began = mono_now();
+  core->expect_readers();
   auto bundle = core->starts().look(question);
   TRY(const auto layer, core->layers().open(question.workspace, question.digest));
   core->starts().begin(question, layer, std::move(bundle), MountedFor::this_start);
@@ -127,6 +128,10 @@ Result<> FuseBackend::recorded(const LayerQuestion& question) {
 Result<std::string> FuseBackend::trace(const LayerQuestion& question) {
   TRY_VOID(state_->core->grants().check(question.workspace, question.digest));
   return state_->core->starts().trace(question);
+}
+
+std::string FuseBackend::metrics() {
+  return state_->core->metrics().expose();
 }
 
 void FuseBackend::stop() {

@@ -206,6 +206,11 @@ void HolderLink::drop_mount(const Digest& layer) {
   (void)client_.drop(mount_name(layer.hex()));
 }
 
+std::map<std::string, uint64_t> HolderLink::counts() {
+  auto counted = client_.counts();
+  return counted ? std::move(*counted) : std::map<std::string, uint64_t>{};
+}
+
 void HolderLink::answer(uint64_t sequence, uint32_t errno_value) {
   std::shared_ptr<holder::EventStream> stream;
   {

@@ -64,6 +64,9 @@ class HolderLink {
   Result<> keep_mount(const Digest& layer, int mount);
   void drop_mount(const Digest& layer);
 
+  /// What the holder counts; nothing while there is none.
+  std::map<std::string, uint64_t> counts();
+
   /// 0 lets the reader go on; an errno makes its read fail.
   void answer(uint64_t sequence, uint32_t errno_value);
 

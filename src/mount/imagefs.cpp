@@ -31,6 +31,7 @@ Result<> answer(SeqpacketSocket& socket, const LayerAnswer& message, const std::
 struct Served {
   UniqueFd mount;
   std::string trace;
+  std::string metrics;
 };
 
 Result<Served> act(const LayerQuestion& question, SeqpacketSocket& socket, LayerBackend& backend) {
@@ -47,8 +48,12 @@ Result<Served> act(const LayerQuestion& question, SeqpacketSocket& socket, Layer
     case LayerOp::recorded:
       TRY_VOID(backend.recorded(question));
       break;
-    case LayerOp::trace:
+    case LayerOp::trace: {
       TRY(served.trace, backend.trace(question));
+      break;
+    }
+    case LayerOp::metrics:
+      served.metrics = backend.metrics();
       break;
   }
   return served;
@@ -62,8 +67,10 @@ Result<> serve_question(SeqpacketSocket& socket, LayerBackend& backend) {
     return act(question, socket, backend);
   }();
   if (!served) return answer(socket, {.kind = LayerAnswer::Kind::error, .error = served.error()});
-  const LayerAnswer ready{
-      .kind = LayerAnswer::Kind::ready, .backend = std::string(backend.name()), .trace = std::move(served->trace)};
+  const LayerAnswer ready{.kind = LayerAnswer::Kind::ready,
+                          .backend = std::string(backend.name()),
+                          .trace = std::move(served->trace),
+                          .metrics = std::move(served->metrics)};
   if (!served->mount) return answer(socket, ready);
   return answer(socket, ready, {served->mount.get()});
 }

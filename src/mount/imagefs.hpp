@@ -3,6 +3,7 @@
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
+#include "mount/completion.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -24,6 +25,8 @@ struct Config {
   std::string pack_url;                           // a CDN or HTTP cache asked for packs before the store; empty: none
   std::filesystem::path pack_url_secret;          // signs its URLs; empty: they are not signed
   uint64_t prefetch_bytes_per_second = 0;         // of what no reader waits for; 0: as fast as it goes
+  Completion complete = Completion::mounted;
+  Duration scrub_every = std::chrono::hours(24);  // complete content is read again from its disk and compared
 };
 
 /// Serves until SIGTERM or SIGINT, then returns. Errors: the socket is taken, not root, unknown back end, no store.

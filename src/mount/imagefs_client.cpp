@@ -17,6 +17,7 @@ constexpr milliseconds kLongestPause{500};
 struct Reply {
   std::vector<UniqueFd> fds;
   std::string trace;
+  std::string metrics;
 };
 
 /// What one connection gave: an answer (good or bad), or nothing because contact was lost.
@@ -54,7 +55,8 @@ Attempt ask_once(const std::filesystem::path& path, LayerOp op, const LayerReque
       case LayerAnswer::Kind::error:
         return {.answer = Unexpected(answer->error), .lost = {}};
       case LayerAnswer::Kind::ready:
-        return {.answer = Reply{std::move(received->fds), std::move(answer->trace)}, .lost = {}};
+        return {.answer = Reply{std::move(received->fds), std::move(answer->trace), std::move(answer->metrics)},
+                .lost = {}};
     }
   }
 }
@@ -95,6 +97,14 @@ Result<> ImagefsClient::recorded(const LayerRequest& request) const {
 Result<std::string> ImagefsClient::trace(const LayerRequest& request) const {
   TRY(auto reply, ask(socket_, LayerOp::trace, request));
   return std::move(reply.trace);
+}
+
+Result<std::string> ImagefsClient::metrics(Deadline deadline) const {
+  MonoTime last_contact = mono_now();
+  auto attempt = ask_once(socket_, LayerOp::metrics, {.deadline = deadline}, last_contact);
+  if (!attempt.answer) return Unexpected(attempt.lost);
+  if (!*attempt.answer) return Unexpected(attempt.answer->error());
+  return std::move((*attempt.answer)->metrics);
 }
 
 }  // namespace hearth::mount

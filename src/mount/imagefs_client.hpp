@@ -46,6 +46,9 @@ class ImagefsClient {
   /// JSON of what the last start with this profile waited for (docs/formats/imagefs.md); not_found when there was none.
   Result<std::string> trace(const LayerRequest& request) const;
 
+  /// Of imagefs, in the Prometheus text format. Asked once: unavailable when there is no imagefs just now.
+  Result<std::string> metrics(Deadline deadline) const;
+
   static constexpr seconds kReconnectFor{30};
 
  private:

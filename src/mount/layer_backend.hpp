@@ -37,6 +37,9 @@ class LayerBackend {
                                           question.digest.to_string() + " are traced");
   }
 
+  /// In the Prometheus text format.
+  virtual std::string metrics() { return {}; }
+
   /// Gives up unfinished work: calls under way return `cancelled`.
   virtual void stop() = 0;
 };

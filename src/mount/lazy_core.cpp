@@ -17,37 +17,66 @@ Result<std::unique_ptr<StoreTier>> open_store_tier(const LazyOptions& options, s
   }
   TRY(auto mirror, blob::PackMirror::open({.url = options.pack_url, .secret_file = options.pack_url_secret}, reader));
   return std::make_unique<StoreTier>(std::move(mirror),
-                                     StoreTier::Options{.name = "mirror", .prefetch_limit = &prefetch_limit});
+                                     StoreTier::Options{.has_mirror = true, .prefetch_limit = &prefetch_limit});
 }
 
 }  // namespace
 
 Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::shared_ptr<blob::ObjectStore> store) {
   auto core = std::make_unique<LazyCore>();
+  options.cache.metrics = &core->metrics_;
   TRY(core->cache_, DiskCache::open(options.cache));
   core->prefetch_limit_ = std::make_unique<blob::BandwidthLimiter>(options.prefetch_bytes_per_second);
   TRY(core->store_tier_, open_store_tier(options, store, *core->prefetch_limit_));
   core->expected_ = std::make_unique<ExpectedPages>();
   LazyCore* const raw = core.get();
-  core->fetcher_ = std::make_unique<Fetcher>(FetcherOptions{
-      .tiers = {core->store_tier_.get()}, .gate = core->expected_.get(), .observer = [raw](const FetchEvent& event) {
-        if (raw->starts_) raw->starts_->fetched(event);
-      }});
+  core->fetcher_ = std::make_unique<Fetcher>(FetcherOptions{.tiers = {core->store_tier_.get()},
+                                                            .gate = core->expected_.get(),
+                                                            .metrics = &core->metrics_,
+                                                            .observer = [raw](const FetchEvent& event) {
+                                                              if (raw->starts_) raw->starts_->fetched(event);
+                                                            }});
   core->layers_ = std::make_unique<LazyLayers>(store, core->cache_);
   core->grants_ = std::make_unique<Grants>(options.dir / "grants", store);
   core->starts_ = std::make_unique<Starts>(StartsOptions{.store = store,
                                                          .fetcher = core->fetcher_.get(),
                                                          .expected = core->expected_.get(),
-                                                         .directory = options.dir / "bundles"});
-  core->verifier_ = std::make_unique<CacheVerifier>(*core->cache_, *core->fetcher_, VerifierOptions{});
+                                                         .directory = options.dir / "bundles",
+                                                         .metrics = &core->metrics_});
+  const auto tell = [raw](const std::shared_ptr<PackFile>& pack, const PageRange& range) {
+    raw->tell_rot(pack, range);
+  };
+  core->verifier_ = std::make_unique<CacheVerifier>(
+      *core->cache_, *core->fetcher_,
+      VerifierOptions{
+          .scrub_every = options.scrub_every, .metrics = &core->metrics_, .on_rot = tell, .on_mended = tell});
   core->verifier_->start();
+  if (options.complete == Completion::mounted) {
+    core->completion_ = std::make_unique<BackgroundCompletion>(*core->cache_, *core->fetcher_, CompletionOptions{});
+    core->completion_->start();
+  }
   core->store_ = std::move(store);
   core->options_ = std::move(options);
   return core;
 }
 
+void LazyCore::expect_readers() {
+  if (completion_) completion_->expect_readers();
+}
+
+void LazyCore::on_rot(OnRot call) {
+  const std::lock_guard lock(rot_mutex_);
+  on_rot_ = std::move(call);
+}
+
+void LazyCore::tell_rot(const std::shared_ptr<PackFile>& pack, const PageRange& range) {
+  const std::lock_guard lock(rot_mutex_);
+  if (on_rot_) on_rot_(pack, range);
+}
+
 LazyCore::~LazyCore() {
   if (fetcher_) fetcher_->stop();
+  if (completion_) completion_->stop();
   if (verifier_) verifier_->stop();
 }
 

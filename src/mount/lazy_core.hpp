@@ -2,10 +2,13 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/metrics.hpp"
 #include "base/result.hpp"
 #include "blob/bandwidth_limiter.hpp"
 #include "blob/object_store.hpp"
+#include "mount/background_completion.hpp"
 #include "mount/cache_verifier.hpp"
+#include "mount/completion.hpp"
 #include "mount/disk_cache.hpp"
 #include "mount/expected_pages.hpp"
 #include "mount/fetcher.hpp"
@@ -15,7 +18,9 @@
 #include "mount/store_tier.hpp"
 
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace hearth::mount {
@@ -27,7 +32,12 @@ struct LazyOptions {
   std::string pack_url;                    // a CDN or HTTP cache that is asked for packs before the store; empty: none
   std::filesystem::path pack_url_secret;   // signs its URLs; empty: they are not signed
   uint64_t prefetch_bytes_per_second = 0;  // of what no reader waits for; 0: as fast as it goes
+  Completion complete = Completion::mounted;
+  Duration scrub_every = std::chrono::hours(24);  // a complete pack is read again and compared
 };
+
+/// When bytes of a mounted layer were found wrong on disk, and when they have been written again.
+using OnRot = std::function<void(const std::shared_ptr<PackFile>&, const PageRange&)>;
 
 /// Thread-safe.
 class LazyCore {
@@ -41,8 +51,16 @@ class LazyCore {
   LazyLayers& layers() { return *layers_; }
   const Grants& grants() const { return *grants_; }
   Starts& starts() { return *starts_; }
+  MetricRegistry& metrics() { return metrics_; }
+  /// A layer is mounted: a moment is left to its readers before anything is fetched that nobody waits for.
+  void expect_readers();
+  /// Replaces an earlier one. Called on a thread of low priority, before wrong bytes are fetched again, and after.
+  void on_rot(OnRot call);
 
  private:
+  void tell_rot(const std::shared_ptr<PackFile>& pack, const PageRange& range);
+
+  MetricRegistry metrics_;
   LazyOptions options_;
   std::shared_ptr<blob::ObjectStore> store_;
   std::shared_ptr<DiskCache> cache_;
@@ -51,9 +69,12 @@ class LazyCore {
   std::unique_ptr<ExpectedPages> expected_;
   std::unique_ptr<Fetcher> fetcher_;
   std::unique_ptr<CacheVerifier> verifier_;
+  std::unique_ptr<BackgroundCompletion> completion_;  // null: layers stay incomplete
   std::unique_ptr<LazyLayers> layers_;
   std::unique_ptr<Grants> grants_;
   std::unique_ptr<Starts> starts_;
+  std::mutex rot_mutex_;
+  OnRot on_rot_;
 };
 
 }  // namespace hearth::mount

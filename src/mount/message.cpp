@@ -56,8 +56,10 @@ bool is_workspace(std::string_view name) {
                              [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
 }
 
-constexpr std::array<std::pair<LayerOp, std::string_view>, 3> kOps{
-    {{LayerOp::layer, "layer"}, {LayerOp::recorded, "recorded"}, {LayerOp::trace, "trace"}}};
+constexpr std::array<std::pair<LayerOp, std::string_view>, 4> kOps{{{LayerOp::layer, "layer"},
+                                                                    {LayerOp::recorded, "recorded"},
+                                                                    {LayerOp::trace, "trace"},
+                                                                    {LayerOp::metrics, "metrics"}}};
 
 bool is_profile(std::string_view name) {
   return name.size() <= kProfileMax && std::ranges::all_of(name, [](unsigned char c) {
@@ -85,6 +87,7 @@ Result<LayerQuestion> decode_question(std::string_view bytes) {
   }
   LayerQuestion question;
   question.op = op->first;
+  if (question.op == LayerOp::metrics) return question;
   question.workspace = text(message, "workspace");
   if (!is_workspace(question.workspace)) return fail(ErrorCode::invalid_argument, "bad workspace name");
   TRY(question.digest, Digest::parse(text(message, "digest")));
@@ -106,6 +109,7 @@ std::string encode(const LayerAnswer& answer) {
       message["ok"] = true;
       message["backend"] = answer.backend;
       if (!answer.trace.empty()) message["trace"] = answer.trace;
+      if (!answer.metrics.empty()) message["metrics"] = answer.metrics;
       break;
     case LayerAnswer::Kind::error:
       message["error"] = answer.error.message;
@@ -125,6 +129,7 @@ Result<LayerAnswer> decode_answer(std::string_view bytes) {
     answer.kind = LayerAnswer::Kind::ready;
     answer.backend = text(message, "backend");
     answer.trace = text(message, "trace");
+    answer.metrics = text(message, "metrics");
   } else {
     answer.error.code = parse_code(text(message, "code"));
     answer.error.message = text(message, "error");

@@ -12,11 +12,12 @@ namespace hearth::mount {
 
 inline constexpr int kProtocolVersion = 1;
 
-/// What is asked: a layer's mount, or something about the start that one belongs to.
+/// What is asked: a layer's mount, something about the start that one belongs to, or about imagefs as a whole.
 enum class LayerOp {
   layer,     // mount it
   recorded,  // the start is over: what was read so far is what the next start will read
   trace,     // what the last start with this profile waited for
+  metrics,   // of this imagefs; names no layer
 };
 
 struct LayerQuestion {
@@ -27,12 +28,13 @@ struct LayerQuestion {
   uint32_t id_base = 0;  // host id of root, for back ends whose mounts cannot be id-mapped
 };
 
-/// One message of imagefs: progress, success (a mount's descriptor comes with it; a trace has text) or an error.
+/// One message of imagefs: progress, success (a mount's descriptor comes with it; a trace and metrics have text) or an error.
 struct LayerAnswer {
   enum class Kind { progress, ready, error } kind = Kind::error;
   LayerProgress progress{};
   std::string backend{};
-  std::string trace{};  // JSON
+  std::string trace{};    // JSON
+  std::string metrics{};  // Prometheus text format
   Error error{};
 };
 

@@ -244,6 +244,7 @@ Result<> PackFile::read(uint64_t offset, char* to, size_t size) const {
 }
 
 Result<> PackFile::sync() {
+  const std::lock_guard one_at_a_time(sync_mutex_);
   if (!unsynced_.exchange(false, std::memory_order_acq_rel)) return {};
   if (place_.io->fdatasync(data_.get()) == 0) return {};
   const int error = errno;

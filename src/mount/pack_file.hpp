@@ -147,6 +147,7 @@ class PackFile {
   const UniqueFd data_;
   PresentMap present_;
 
+  std::mutex sync_mutex_;  // whoever asks for a sync waits for one that is under way
   mutable std::mutex mutex_;
   PackChunks chunks_;
   uint64_t missing_pages_ = 0;  // of chunks_

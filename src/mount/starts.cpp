@@ -24,7 +24,10 @@ std::string bundle_json(const BundleStream* bundle) {
 
 Starts::Starts(StartsOptions options)
     : options_(std::move(options)),
-      writer_({.store = options_.store, .fetcher = options_.fetcher, .directory = options_.directory}) {}
+      writer_({.store = options_.store,
+               .fetcher = options_.fetcher,
+               .directory = options_.directory,
+               .metrics = options_.metrics}) {}
 
 std::unique_ptr<BundleStream> Starts::look(const LayerQuestion& question) const {
   if (question.profile.empty()) return nullptr;
@@ -33,7 +36,8 @@ std::unique_ptr<BundleStream> Starts::look(const LayerQuestion& question) const 
                                                             .workspace = question.workspace,
                                                             .layer = question.digest,
                                                             .profile = question.profile,
-                                                            .expected = options_.expected});
+                                                            .expected = options_.expected,
+                                                            .metrics = options_.metrics});
 }
 
 bool Starts::begin(const LayerQuestion& question, std::shared_ptr<CachedLayer> layer,

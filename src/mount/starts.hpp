@@ -33,6 +33,7 @@ struct StartsOptions {
   Fetcher* fetcher = nullptr;         // borrowed
   ExpectedPages* expected = nullptr;  // borrowed; the fetcher's gate
   std::filesystem::path directory;    // for drafts of bundles
+  MetricRegistry* metrics = nullptr;  // borrowed; null: none
 };
 
 /// Whether a layer was mounted for this very start: then all that it reads is asked of us, and can be recorded. Any

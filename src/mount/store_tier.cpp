@@ -33,18 +33,22 @@ void StoreTier::remember(const Digest& pack, const image::StoreScope& scope) {
 
 Result<ChunkBytes> StoreTier::read(const ChunkRead& what) {
   const bool is_demand = what.urgency == Urgency::demand;
+  auto came_by = blob::Route::origin;
   const blob::ReadOptions options{.priority = is_demand ? blob::Priority::demand : blob::Priority::prefetch,
                                   .limiter = is_demand ? nullptr : options_.prefetch_limit,
                                   .stop = what.stop,
                                   .deadline = what.deadline,
-                                  .route = what.round == 0 ? blob::Route::nearest : blob::Route::origin};
+                                  .route = what.round == 0 ? blob::Route::nearest : blob::Route::origin,
+                                  .came_by = &came_by};
   std::optional<Error> error;
   for (const auto& scope : order(what)) {
     if (what.stop.stop_requested()) return fail(ErrorCode::cancelled, "given up");
     auto bytes = source_->read(scope.pack_key(what.pack), what.stored_offset, what.stored_length, options);
     if (bytes) {
       remember(what.pack, scope);
-      return ChunkBytes{.form = ChunkBytes::Form::stored, .bytes = std::move(*bytes)};
+      return ChunkBytes{.form = ChunkBytes::Form::stored,
+                        .bytes = std::move(*bytes),
+                        .source = came_by == blob::Route::nearest ? kMirror : kStore};
     }
     // Absence here says nothing of the next scope; of several troubles, one that may pass is what is reported.
     if (!error || error->code == ErrorCode::not_found) error = std::move(bytes).error();

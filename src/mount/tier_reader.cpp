@@ -73,7 +73,9 @@ TierReader::TierReader(Options options)
     : options_(std::move(options)),
       crew_(options_.decoders != 0 ? options_.decoders : std::max(1U, std::thread::hardware_concurrency())) {
   metrics_[kDisk] = metrics_of(kDisk);
-  for (ChunkTier* tier : options_.tiers) metrics_[tier->name()] = metrics_of(tier->name());
+  for (ChunkTier* tier : options_.tiers) {
+    for (const std::string_view source : tier->sources()) metrics_[source] = metrics_of(source);
+  }
 }
 
 TierReader::TierMetrics TierReader::metrics_of(std::string_view tier) {
@@ -215,32 +217,32 @@ void TierReader::read_group(Attempt& attempt, ChunkTier& tier, std::span<const s
                        .urgency = run.urgency,
                        .deadline = run.deadline,
                        .stop = attempt.stop};
-  auto& metrics = metrics_.at(tier.name());
   const auto start = mono_now();
   auto answer = attempt.stop.stop_requested() ? Result<ChunkBytes>(fail(ErrorCode::cancelled, "imagefs is stopping"))
                                               : tier.read(read);
   if (!answer) {
-    metrics.failures->add();
+    metrics_.at(tier.name()).failures->add();
     const auto kind = kind_of(answer.error());
     if (kind == Kind::wrong) count_corrupt(tier.name(), run.pack->digest(), answer.error().message);
     for (const size_t i : group) attempt.failed(i, kind, answer.error());
     return;
   }
-  metrics.reads->add();
-  metrics.bytes->add(answer->bytes.size());
+  const std::string_view source = answer->source.empty() ? tier.name() : answer->source;
+  metrics_.at(source).reads->add();
+  metrics_.at(source).bytes->add(answer->bytes.size());
   if (options_.observer) {
     options_.observer({.pack = run.pack->digest(),
                        .plain = {first.plain_offset, last.pages().end() - first.plain_offset},
-                       .tier = tier.name(),
+                       .tier = source,
                        .bytes = answer->bytes.size(),
                        .queued = start - run.asked,
                        .fetched = mono_now() - start,
                        .urgency = run.urgency});
   }
-  take_bytes(attempt, tier, group, *answer);
+  take_bytes(attempt, source, group, *answer);
 }
 
-void TierReader::take_bytes(Attempt& attempt, ChunkTier& tier, std::span<const size_t> group,
+void TierReader::take_bytes(Attempt& attempt, std::string_view source, std::span<const size_t> group,
                             const ChunkBytes& answer) {
   const auto& items = attempt.run.items;
   const bool is_stored = answer.form == ChunkBytes::Form::stored;
@@ -259,7 +261,7 @@ void TierReader::take_bytes(Attempt& attempt, ChunkTier& tier, std::span<const s
     const auto& item = items[group[k]];
     const auto plain = is_stored ? decoder.decode(item.chunk, parts[k]) : ChunkDecoder::verify(item.chunk, parts[k]);
     if (!plain) {
-      count_corrupt(tier.name(), attempt.run.pack->digest(), plain.error().message);
+      count_corrupt(source, attempt.run.pack->digest(), plain.error().message);
       attempt.failed(group[k], Kind::wrong, plain.error());
       return;
     }

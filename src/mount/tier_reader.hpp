@@ -88,7 +88,7 @@ class TierReader {
   struct Attempt;
   TierMetrics metrics_of(std::string_view tier);
   void read_group(Attempt& attempt, ChunkTier& tier, std::span<const size_t> group);
-  void take_bytes(Attempt& attempt, ChunkTier& tier, std::span<const size_t> group, const ChunkBytes& answer);
+  void take_bytes(Attempt& attempt, std::string_view source, std::span<const size_t> group, const ChunkBytes& answer);
   Result<> store(PackFile& pack, const FetchRun::Item& item, std::string_view plain);
   void count_corrupt(std::string_view tier, const Digest& pack, const std::string& what);
 

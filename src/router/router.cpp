@@ -8,6 +8,7 @@
 #include "router/inference_api.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <csignal>
 #include <utility>
@@ -16,6 +17,7 @@ namespace hearth::router {
 namespace {
 
 constexpr size_t kPoolThreads = 4;
+constexpr Duration kMetricsPatience = seconds(2);
 
 }  // namespace
 
@@ -57,7 +59,8 @@ struct Router::State final : Services {
   void follow_fleet(const fleet::FleetWatcher::Nodes& nodes);
   void handle(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange);
   void handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, Try attempt);
-  bool handle_health(const net::HttpRequest& request, net::HttpExchange& exchange);
+  bool handle_health(const net::HttpRequest& request, const std::shared_ptr<net::HttpExchange>& exchange);
+  void answer_metrics(std::shared_ptr<net::HttpExchange> exchange);
   std::string unready_reason() const;
   std::string health_json(const std::string& unready) const;
   std::string metrics_text();
@@ -101,7 +104,7 @@ void Router::State::handle(net::HttpRequest&& request, std::shared_ptr<net::Http
   const std::string_view path = request.path();
   if (path.starts_with("/v1/")) return inference_.handle(std::move(request), std::move(exchange));
   if (path.starts_with("/api/")) return handle_admin(std::move(request), std::move(exchange), Try::first);
-  if (handle_health(request, *exchange)) return;
+  if (handle_health(request, exchange)) return;
   exchange->respond_error(404, "no such address; models answer under /v1/, administration under /api/v1/");
 }
 
@@ -129,24 +132,41 @@ void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net
   }
 }
 
-bool Router::State::handle_health(const net::HttpRequest& request, net::HttpExchange& exchange) {
+/// Ours, and behind them those of the node's imagefs, which serves no address of its own.
+void Router::State::answer_metrics(std::shared_ptr<net::HttpExchange> exchange) {
+  const auto answer = [this, exchange](const std::string& more) {
+    exchange->respond({.body = metrics_text() + more, .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+  };
+  if (!dispatcher_.node().is_up()) return answer("");
+  dispatcher_.node().call({.method = "metrics",
+                           .params = "{}",
+                           .progress = {},
+                           .done =
+                               [answer](const Result<std::string>& value) {
+                                 const auto json = nlohmann::json::parse(value.value_or(""), nullptr, false);
+                                 answer(json.is_object() ? json.value("text", "") : "");
+                               },
+                           .deadline = Deadline::after(loop_.now(), kMetricsPatience)});
+}
+
+bool Router::State::handle_health(const net::HttpRequest& request, const std::shared_ptr<net::HttpExchange>& exchange) {
   const std::string_view path = request.path();
   if (path != "/livez" && path != "/readyz" && path != "/health" && path != "/metrics") return false;
   if (request.method != "GET" && request.method != "HEAD") {
-    exchange.respond({.status = 405, .body = "{\"error\":\"this address takes GET\"}", .headers = {{"Allow", "GET"}}});
+    exchange->respond({.status = 405, .body = "{\"error\":\"this address takes GET\"}", .headers = {{"Allow", "GET"}}});
     return true;
   }
   const std::string unready = unready_reason();
   if (path == "/livez") {
-    exchange.respond({.body = "{\"status\":\"live\"}"});
+    exchange->respond({.body = "{\"status\":\"live\"}"});
   } else if (path == "/metrics") {
-    exchange.respond({.body = metrics_text(), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+    answer_metrics(exchange);
   } else if (path == "/health") {
-    exchange.respond({.status = unready.empty() ? 200 : 503, .body = health_json(unready)});
+    exchange->respond({.status = unready.empty() ? 200 : 503, .body = health_json(unready)});
   } else if (unready.empty()) {
-    exchange.respond({.body = "{\"status\":\"ready\"}"});
+    exchange->respond({.body = "{\"status\":\"ready\"}"});
   } else {
-    exchange.respond_error(503, unready);
+    exchange->respond_error(503, unready);
   }
   return true;
 }

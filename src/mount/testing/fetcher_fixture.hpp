@@ -19,6 +19,9 @@ namespace hearth::mount::testing {
 
 class FetcherFixture : public ::testing::Test {
  protected:
+  /// The cache lies in a folder below that one.
+  explicit FetcherFixture(const std::string& below = "/tmp") : folder(below) {}
+
   /// Builds the layer and opens cache and fetcher.
   void start(const Files& files, FetcherOptions options = {}, const std::string& workspace = "acme") {
     index = layers.build(files, workspace);
