@@ -3,6 +3,7 @@
 #include "app/subcommand.hpp"
 #include "base/log.hpp"
 #include "supervisor/control.hpp"
+#include "supervisor/group_copy.hpp"
 #include "supervisor/machine.hpp"
 #include "supervisor/shutdown.hpp"
 
@@ -24,21 +25,27 @@ struct DownOptions {
   bool json = false;
 };
 
-/// The supervisor is gone (killed): what it left running is stopped here. The caller holds its lock.
-Result<> stop_without_supervisor(const supervisor::Layout& layout,
-                                 const std::function<void(const std::string&)>& on_stopped) {
-  const auto state = supervisor::read_run_state(layout.state());
-  if (state) supervisor::stop_processes(supervisor::still_running(*state), on_stopped);
-  return supervisor::remove_leftovers(layout);
+using supervisor::Holder;
+
+/// The supervisor is gone: what it left running is stopped here. The caller holds its lock.
+Result<Holder> stop_without_supervisor(const supervisor::Layout& layout,
+                                       const std::function<void(const std::string&)>& on_stopped) {
+  const auto state = supervisor::read_run_state(layout.state()).value_or(supervisor::RunState{});
+  if (supervisor::find_lost_group(state)) {
+    return fail(ErrorCode::unavailable,
+                "the holder was killed while images were mounted: run 'hearth up', which repairs that, and then "
+                "'hearth down'");
+  }
+  return supervisor::stop_all(layout, state, supervisor::still_running(state), on_stopped);
 }
 
-Result<> stop(const supervisor::Layout& layout, const std::function<void(const std::string&)>& on_stopped) {
+Result<Holder> stop(const supervisor::Layout& layout, const std::function<void(const std::string&)>& on_stopped) {
   std::error_code error;
-  if (!std::filesystem::exists(layout.run, error)) return {};
+  if (!std::filesystem::exists(layout.run, error)) return Holder::gone;
   for (;;) {
     const auto lock = supervisor::take_lock(layout);
     if (lock) return stop_without_supervisor(layout, on_stopped);
-    if (lock.error().code == ErrorCode::not_found) return {};  // it has just removed its run folder
+    if (lock.error().code == ErrorCode::not_found) return Holder::gone;  // it has just removed its run folder
     if (lock.error().code != ErrorCode::already_exists) return Unexpected(lock.error());
     const auto asked = supervisor::ask_to_stop(layout.socket("supervisor"), on_stopped);
     // It answers only once it supervises, and a moment passes between its last word and its end.
@@ -58,6 +65,7 @@ int down(const DownOptions& options) {
     std::fflush(stdout);
   });
   if (!done) return report(done.error());
+  if (*done == Holder::stays) return report({ErrorCode::unavailable, supervisor::kHolderStays});
   if (options.json) {
     std::printf("%s\n", nlohmann::json({{"stopped", stopped}, {"data_dir", layout.data}}).dump().c_str());
   } else if (stopped.empty()) {

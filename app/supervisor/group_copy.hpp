@@ -5,10 +5,20 @@
 #include "base/unique_fd.hpp"
 #include "holder/client.hpp"
 #include "supervisor/launch.hpp"
+#include "supervisor/run_state.hpp"
 
 #include <filesystem>
 
 namespace hearth::supervisor {
+
+/// The group that a dead holder relayed, from another process of ours that has a copy (imagefs, node). Empty when the
+/// holder lives, or when no file is marked in it.
+struct LostGroup {
+  UniqueFd group;
+  holder::Child reader;  // that holder
+  explicit operator bool() const { return static_cast<bool>(group); }
+};
+LostGroup find_lost_group(const RunState& earlier);
 
 class GroupCopy {
  public:
@@ -22,6 +32,10 @@ class GroupCopy {
   /// Takes a copy from the holder when it relays a group and we have none; also for a supervisor that was started anew.
   /// Cheap: to be called whenever there may be one.
   void refresh();
+
+  /// Before the first holder is started: takes the group from whoever still has it, when the holder was killed together
+  /// with those who usually bring it back.
+  void rescue(const RunState& earlier);
 
   /// What a holder is started with: the group, and who read it before.
   void add_to(LaunchOptions& holder) const;

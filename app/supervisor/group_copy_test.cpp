@@ -88,6 +88,40 @@ TEST_F(GroupCopyTest, WhenHolderAndImagefsDieTogetherReadersStillNeverSeeZeros) 
   }
 }
 
+TEST_F(GroupCopyTest, AHolderKilledWithItsSupervisorIsFollowedByOneThatHasTheGroupOfAnotherProcess) {
+  relay();
+  const holder::Child dead = client_->process().value();
+  const auto self = process_start_time(::getpid()).value();
+  const RunState earlier{.processes = {{.role = "holder", .pid = dead.pid, .start_time = dead.start_time},
+                                       {.role = "node", .pid = ::getpid(), .start_time = self}}};
+  EXPECT_FALSE(find_lost_group(earlier)) << "it lives";
+  auto& taken = read(0, kPage);
+  await_count("waiting", 1);
+  kill_holder(SIGKILL);
+  auto& untaken = read(kPage, kPage);
+  GroupCopy copy(socket());  // of the next supervisor; this process, which has a copy of its own, stands for the node
+  copy.rescue(earlier);
+  ASSERT_GE(copy.fd(), 0);
+  EXPECT_TRUE(waits(taken));
+  EXPECT_TRUE(waits(untaken));
+  start_next(copy);
+  EXPECT_EQ(taken.get().error, EIO);
+  ASSERT_TRUE(client_->track(file_->tracked()));
+  auto stream = holder::EventStream::open(socket()).value();
+  serve(stream, 1);
+  EXPECT_EQ(untaken.get().bytes, file_->content(kPage, kPage));
+}
+
+TEST_F(GroupCopyTest, WithoutMarksThereIsNothingToBringBack) {
+  relay();
+  const holder::Child dead = client_->process().value();
+  const auto self = process_start_time(::getpid()).value();
+  kill_holder(SIGKILL);
+  ASSERT_TRUE(fanotify::unmark(group_.get(), file_->fill_fd()));
+  EXPECT_FALSE(find_lost_group({.processes = {{.role = "holder", .pid = dead.pid, .start_time = dead.start_time},
+                                              {.role = "node", .pid = ::getpid(), .start_time = self}}}));
+}
+
 TEST_F(GroupCopyTest, ASupervisorStartedAnewTakesItsCopyFromTheHolder) {
   relay();
   GroupCopy copy(socket());

@@ -1,3 +1,5 @@
+#include "supervisor/machine.hpp"
+
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/process.hpp"
@@ -9,7 +11,6 @@
 #include "supervisor/group_copy.hpp"
 #include "supervisor/invoking_user.hpp"
 #include "supervisor/listen_address.hpp"
-#include "supervisor/machine.hpp"
 #include "supervisor/run_state.hpp"
 #include "supervisor/shutdown.hpp"
 #include "supervisor/supervisor.hpp"
@@ -203,7 +204,9 @@ Result<> run_machine(const MachineOptions& options, const MachineEvents& events)
                                     .url = listener.url,
                                     .listener = listener.fd.get()});
   GroupCopy group(layout.socket("holder"));  // closed last: until then no reader is let through to a hole
-  if (may_mount_lazily(options.image_backend) && !runs(earlier, "holder") && !runs(earlier, "imagefs")) group.make();
+  group.rescue(earlier);
+  const bool nobody_has_one = group.fd() < 0 && !runs(earlier, "holder") && !runs(earlier, "imagefs");
+  if (nobody_has_one && may_mount_lazily(options.image_backend)) group.make();
   for (Role& role : supervised.roles) {
     if (role.name == "holder") role.prepare = [&group](LaunchOptions& holder) { group.add_to(holder); };
   }

@@ -3,12 +3,14 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "container/container.hpp"
+#include "holder/client.hpp"
 
 #include <sys/mount.h>
 
 #include <algorithm>
 #include <csignal>
 #include <sstream>
+#include <utility>
 
 namespace hearth::supervisor {
 
@@ -55,33 +57,89 @@ void remove_cgroups(const Layout& layout) {
   }
 }
 
-}  // namespace
+constexpr Duration kStepTime = milliseconds(100);
+constexpr Duration kReleaseTime = seconds(2);  // in which the last mounts go
 
-void stop_processes(std::vector<Stopping> processes, const std::function<void(const std::string&)>& on_stopped) {
-  std::ranges::reverse(processes);
-  for (const Stopping& stopping : processes) {
-    stopping.process.signal(SIGTERM);
-    if (!stopping.process.wait(Deadline::after(mono_now(), stopping.time))) {
-      log_warning("does not stop, killing it", {{"role", stopping.role}, {"pid", stopping.process.pid()}});
-      stopping.process.signal(SIGKILL);
-      (void)stopping.process.wait(Deadline::after(mono_now(), seconds(5)));
-    }
-    on_stopped(stopping.role);
-  }
+/// Whether the holder says that it has to stay.
+bool is_needed(const Layout& layout) {
+  const auto counts = holder::Client(layout.socket("holder")).counts();
+  if (!counts) return false;
+  const auto in_use = counts->find("in_use");
+  return in_use != counts->end() && in_use->second > 0;
 }
 
-Result<> remove_leftovers(const Layout& layout) {
+/// One that does not end in time is killed.
+void end(const Stopping& stopping) {
+  stopping.process.signal(SIGTERM);
+  if (stopping.process.wait(Deadline::after(mono_now(), stopping.time))) return;
+  log_warning("does not stop, killing it", {{"role", stopping.role}, {"pid", stopping.process.pid()}});
+  stopping.process.signal(SIGKILL);
+  (void)stopping.process.wait(Deadline::after(mono_now(), seconds(5)));
+}
+
+Holder end_holder(const Layout& layout, const Stopping& holder) {
+  holder.process.signal(SIGTERM);
+  const MonoTime began = mono_now();
+  while (!holder.process.wait(Deadline::after(mono_now(), kStepTime))) {
+    const Duration waited = mono_now() - began;
+    if (waited >= kReleaseTime && is_needed(layout)) return Holder::stays;
+    if (waited < holder.time) continue;
+    end(holder);
+    break;
+  }
+  return Holder::gone;
+}
+
+/// Containers and mounts: while they are there, files of images are in use.
+Result<> remove_mounts(const Layout& layout) {
   auto destroyed = destroy_containers(layout);
   std::vector<std::string> mounts = mounts_below(layout.run);
   for (auto at = mounts.rbegin(); at != mounts.rend(); ++at) ::umount2(at->c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
   remove_cgroups(layout);
-  if (!destroyed) return destroyed;
+  return destroyed;
+}
+
+Result<> remove_run_folder(const Layout& layout) {
   // Never through a mount that could not be taken away.
   if (!mounts_below(layout.run).empty()) return fail(ErrorCode::internal, "mounts stay below " + layout.run.string());
   std::error_code error;
   std::filesystem::remove_all(layout.run, error);
   std::filesystem::remove(layout.data / "run", error);
   return {};
+}
+
+}  // namespace
+
+Result<Holder> stop_all(const Layout& layout, RunState state, std::vector<Stopping> processes,
+                        const std::function<void(const std::string&)>& on_stopped) {
+  std::ranges::reverse(processes);
+  Result<> removed;
+  bool removed_mounts = false;
+  const auto remove_once = [&] {
+    if (!std::exchange(removed_mounts, true)) removed = remove_mounts(layout);
+  };
+  auto holder = Holder::gone;
+  for (const Stopping& stopping : processes) {
+    if (stopping.role == "holder") {
+      remove_once();
+      holder = end_holder(layout, stopping);
+      if (holder == Holder::stays) continue;
+    } else {
+      end(stopping);
+    }
+    on_stopped(stopping.role);
+  }
+  remove_once();
+  if (!removed) return Unexpected(removed.error());
+  if (holder == Holder::gone) {
+    TRY_VOID(remove_run_folder(layout));
+    return holder;
+  }
+  log_warning("the holder stays: images are mounted that are not all here");
+  state.ready = false;
+  std::erase_if(state.processes, [](const ProcessState& process) { return process.role != "holder"; });
+  TRY_VOID(write_run_state(layout.state(), state));
+  return holder;
 }
 
 std::vector<Stopping> still_running(const RunState& state) {

@@ -21,6 +21,7 @@ namespace {
 
 constexpr Duration kRotateEvery = seconds(10);
 constexpr int kStartingPollMs = 5;
+constexpr Duration kHolderTime = seconds(5);  // for one that is started only to be stopped in order
 
 /// Blocked from here on, taken in the loop.
 UniqueFd open_signals() {
@@ -212,7 +213,7 @@ void Supervisor::rotate_logs(MonoTime now) {
   }
 }
 
-void Supervisor::record() {
+RunState Supervisor::run_state() const {
   RunState state{.pid = ::getpid(),
                  .start_time = process_start_time(::getpid()).value_or(0),
                  .url = options_.url,
@@ -228,27 +229,46 @@ void Supervisor::record() {
                                .restarts = slot.backoff.deaths(),
                                .started_us = slot.started_us});
   }
-  if (auto written = write_run_state(options_.layout.state(), state); !written) {
+  return state;
+}
+
+void Supervisor::record() {
+  if (auto written = write_run_state(options_.layout.state(), run_state()); !written) {
     log_error("cannot record what runs", {{"error", written.error().message}});
+  }
+}
+
+/// One that has just died: our copy of what it relayed is not the last to go.
+void Supervisor::bring_holder_back() {
+  const auto slot = std::ranges::find_if(slots_, [](const Slot& one) { return one.role.name == "holder"; });
+  if (slot == slots_.end() || !slot->ever_ready || (slot->process && !slot->process->ended())) return;
+  if (auto started = start_due(*slot, mono_now()); !started || !slot->process) return;
+  for (const auto until = Deadline::after(mono_now(), kHolderTime); !until.passed(mono_now());) {
+    if (slot->role.ready() || slot->process->wait(Deadline::after(mono_now(), milliseconds(kStartingPollMs)))) return;
   }
 }
 
 void Supervisor::stop_all() {
   log_info("stopping");
+  bring_holder_back();
   announced_ = false;
   record();  // a `hearth up` that comes now waits and starts anew
+  RunState state = run_state();
   std::vector<Stopping> running;
   for (Slot& slot : slots_) {
     if (slot.process) running.push_back({slot.role.name, std::move(*slot.process), slot.role.stop_time});
   }
-  stop_processes(std::move(running), [this](const std::string& role) {
-    log_info("stopped", {{"role", role}});
-    for (SeqpacketSocket& stopper : stoppers_) tell_stopped(stopper, role);
-    if (options_.on_progress) options_.on_progress("stopped " + role);
-  });
+  const auto stopped =
+      supervisor::stop_all(options_.layout, std::move(state), std::move(running), [this](const std::string& role) {
+        log_info("stopped", {{"role", role}});
+        for (SeqpacketSocket& stopper : stoppers_) tell_stopped(stopper, role);
+        if (options_.on_progress) options_.on_progress("stopped " + role);
+      });
   reap();
-  if (auto removed = remove_leftovers(options_.layout); !removed) {
-    log_error("something is left behind", {{"error", removed.error().message}});
+  if (!stopped) {
+    log_error("something is left behind", {{"error", stopped.error().message}});
+  } else if (*stopped == Holder::stays && options_.on_progress) {
+    options_.on_progress(kHolderStays);
   }
 }
 

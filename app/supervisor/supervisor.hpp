@@ -74,7 +74,9 @@ class Supervisor {
   Order take_control();
   void reap();
   void rotate_logs(MonoTime now);
+  RunState run_state() const;
   void record();
+  void bring_holder_back();
   void stop_all();
   bool all_ready() const;
 

@@ -29,7 +29,8 @@ class SupervisorTest : public testing::Test {
   }
   void TearDown() override {
     if (pid_ > 0) stop();
-    if (const auto state = read_run_state(layout_.state())) stop_processes(still_running(*state), [](const auto&) {});
+    if (const auto state = read_run_state(layout_.state()))
+      (void)stop_all(layout_, *state, still_running(*state), [](const auto&) {});
     std::filesystem::remove_all(folder_);
   }
 

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -23,6 +24,8 @@ namespace {
 
 constexpr uint32_t kNumberedFlags = FAN_CLOEXEC | FAN_NONBLOCK | FAN_ALL_CLASS_BITS | FAN_UNLIMITED_QUEUE |
                                     FAN_UNLIMITED_MARKS | FAN_ENABLE_AUDIT;  // others change what events look like
+
+constexpr uint64_t kGroupInfoBytesMax = uint64_t{64} << 20;  // some 150 bytes a mark
 
 /// The hexadecimal number behind `label` in /proc/self/fdinfo/<fd>.
 std::optional<uint32_t> flags_behind(std::string_view text, std::string_view label) {
@@ -125,9 +128,29 @@ Result<> EventGroup::take(size_t most, std::vector<WaitingRead>& into) const {
   return {};
 }
 
+size_t EventGroup::marks() const {
+  const auto info = read_file("/proc/self/fdinfo/" + std::to_string(group_.get()), kGroupInfoBytesMax);
+  if (!info) return SIZE_MAX;  // to be on the safe side
+  size_t count = 0;
+  constexpr std::string_view kMark = "fanotify ino:";
+  for (size_t at = info->find(kMark); at != std::string::npos; at = info->find(kMark, at + kMark.size())) ++count;
+  return count;
+}
+
+Result<> EventGroup::unmark(int file) const {
+  return fanotify::unmark(group_.get(), file);
+}
+
 void EventGroup::answer(WaitingRead read, uint32_t error) const {
   const uint32_t response = error == 0 ? FAN_ALLOW : fanotify::deny_with(errno_for_reader(error));
   respond(group_.get(), read.file.get(), response);
+}
+
+bool is_used_by_others(int file) {
+  // The break of a lease is told by a signal: one that is ignored, for SIGIO would end us.
+  if (::fcntl(file, F_SETSIG, SIGURG) != 0 || ::fcntl(file, F_SETLEASE, F_WRLCK) != 0) return true;
+  ::fcntl(file, F_SETLEASE, F_UNLCK);
+  return false;
 }
 
 bool has_ended(const Child& process) {

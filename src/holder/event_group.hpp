@@ -45,6 +45,11 @@ class EventGroup {
   /// means that the kernel could not hand out one and has failed that reader.
   Result<> take(size_t most, std::vector<WaitingRead>& into) const;
 
+  /// Files whose reads raise events of this group.
+  size_t marks() const;
+  /// From now on reads of this file raise none.
+  Result<> unmark(int file) const;
+
   /// Lets the reader go on, or fail with an errno (see EventAnswer), and closes the descriptor.
   void answer(WaitingRead read, uint32_t error) const;
 
@@ -52,6 +57,10 @@ class EventGroup {
   explicit EventGroup(UniqueFd group) : group_(std::move(group)) {}
   UniqueFd group_;
 };
+
+/// Whether anything but this descriptor has its file open: another process, or a file system that is mounted from it.
+/// True when that cannot be told.
+bool is_used_by_others(int file);
 
 /// Whether a process is known to have ended: another one may have its pid now.
 bool has_ended(const Child& process);

@@ -130,6 +130,10 @@ void EventRelay::on_read(WaitingRead read, MonoTime now) {
     if (tell && read.offset < file->second.presence.data_bytes()) untold_.push_back(event_of(0, read, file->second));
     return group_->answer(std::move(read), 0);
   }
+  if (refusing_) {
+    ++counts_.denied;
+    return group_->answer(std::move(read), EIO);
+  }
   const auto added = waiting_.emplace(++last_sequence_, Waiting{std::move(read), key, now}).first;
   if (file != files_.end()) queue(*added, file->second);
 }
@@ -190,8 +194,31 @@ std::optional<MonoTime> EventRelay::expires_at() const {
   return waiting_.begin()->second.since + timeout_;
 }
 
+void EventRelay::refuse() {
+  refusing_ = true;
+  for (auto& [sequence, waiting] : waiting_) group_->answer(std::move(waiting.read), EIO);
+  counts_.denied += waiting_.size();
+  waiting_.clear();
+  untold_.clear();
+}
+
+std::vector<std::string> EventRelay::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, key] : names_) names.push_back(name);
+  return names;
+}
+
+void EventRelay::release(std::string_view name, int data_file) {
+  if (auto unmarked = group_->unmark(data_file); !unmarked) {
+    warn(unmarked.error().message, mono_now());
+    return;
+  }
+  untrack(name);
+}
+
 void EventRelay::on_listener() {
   on_no_listener();
+  refusing_ = false;
   listening_ = true;
   for (auto& waiting : waiting_) {
     const auto file = files_.find(waiting.second.file);

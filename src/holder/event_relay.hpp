@@ -46,6 +46,16 @@ class EventRelay {
   /// When expire() is to be called next.
   std::optional<MonoTime> expires_at() const;
 
+  /// Nobody will fill anything until a listener comes: reads of what is missing fail with EIO, those that wait too.
+  void refuse();
+  /// Files that are marked, whether they are tracked or not.
+  size_t marks() const { return group_ ? group_->marks() : 0; }
+  /// Names of tracked files.
+  std::vector<std::string> names() const;
+  bool is_tracked(std::string_view name) const { return names_.contains(name); }
+  /// Reads of the file raise no events any more, and it is not tracked: nobody can read it.
+  void release(std::string_view name, int data_file);
+
   /// A listener has come: everything unanswered is for it. Or has gone.
   void on_listener();
   void on_no_listener();
@@ -104,6 +114,7 @@ class EventRelay {
   std::vector<WaitingRead> batch_;
   uint64_t last_sequence_;
   bool listening_ = false;
+  bool refusing_ = false;
   MonoTime silent_until_{};
 
   struct {

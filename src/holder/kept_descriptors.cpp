@@ -59,4 +59,13 @@ void KeptDescriptors::drop(std::string_view name) {
   if (const auto held = kept_.find(name); held != kept_.end()) kept_.erase(held);
 }
 
+int KeptDescriptors::find(std::string_view name) const {
+  const auto found = kept_.find(name);
+  return found == kept_.end() ? -1 : found->second.get();
+}
+
+void KeptDescriptors::keep_only(const std::function<bool(std::string_view name)>& wanted) {
+  std::erase_if(kept_, [&wanted](const auto& entry) { return !wanted(entry.first); });
+}
+
 }  // namespace hearth::holder

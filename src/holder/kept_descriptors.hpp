@@ -6,6 +6,7 @@
 #include "holder/message.hpp"
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -32,6 +33,10 @@ class KeptDescriptors {
   /// One page of names.
   Names list(const List& list) const;
   void drop(std::string_view name);
+  /// The descriptor itself; -1 when there is none.
+  int find(std::string_view name) const;
+  /// Drops all but these.
+  void keep_only(const std::function<bool(std::string_view name)>& wanted);
   size_t size() const { return kept_.size(); }
   size_t most() const { return most_; }
 

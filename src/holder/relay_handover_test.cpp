@@ -167,12 +167,63 @@ TEST_F(EventRelayTest, SequencesAreNotUsedAgainByTheNextHolder) {
   }
 }
 
-TEST_F(EventRelayTest, AHolderToldToStopLeavesNoReaderBehind) {
+TEST_F(EventRelayTest, AHolderToldToStopFailsReadersAndStaysUntilNobodyHasTheFileOpen) {
   relay();
+  UniqueFd user = file_->open();
   auto& reader = read(0, kPage);
   await_count("waiting", 1);
-  EXPECT_EQ(kill_holder(SIGTERM), 0);
+  ::kill(pid_, SIGTERM);
   EXPECT_EQ(reader.get().error, EIO);
+  EXPECT_EQ(read(kPage, kPage).get().error, EIO) << "never zeros";
+  await_count("in_use", 1);
+  readers_.clear();
+  user.reset();
+  EXPECT_EQ(exit_status(std::exchange(pid_, -1)), 0);
+}
+
+TEST_F(EventRelayTest, WhileItStaysItKeepsNothingElseAndLetsReadWhatIsThere) {
+  relay();
+  const UniqueFd user = file_->open();
+  ASSERT_TRUE(client_->put("something", group_.get()));
+  auto stream = EventStream::open(socket()).value();
+  auto& filling = read(0, kPage);
+  serve(stream, 1);
+  EXPECT_EQ(filling.get().bytes, file_->content(0, kPage));
+  stream = EventStream::open(socket()).value();
+  ::kill(pid_, SIGTERM);
+  EXPECT_EQ(count("in_use"), 0U) << "a listener needs it as ever";
+  EXPECT_TRUE(client_->get("something"));
+  {
+    const auto gone = std::move(stream);
+  }
+  await_count("in_use", 1);
+  EXPECT_FALSE(client_->get("something"));
+  EXPECT_EQ(read(0, kPage).get().bytes, file_->content(0, kPage));
+}
+
+TEST_F(EventRelayTest, TheNextListenerGoesOnWithAHolderThatStays) {
+  relay();
+  const UniqueFd user = file_->open();
+  ::kill(pid_, SIGTERM);
+  await_count("in_use", 1);
+  auto stream = EventStream::open(socket()).value();
+  EXPECT_EQ(count("in_use"), 0U);
+  auto& reader = read(0, kPage);
+  serve(stream, 1);
+  EXPECT_EQ(reader.get().bytes, file_->content(0, kPage));
+}
+
+TEST_F(EventRelayTest, AFileThatIsNotTrackedIsTakenForUsed) {
+  ASSERT_TRUE(client_->relay(group_.get(), options()));
+  ::kill(pid_, SIGTERM);
+  await_count("in_use", 1);
+  EXPECT_EQ(read(0, kPage).get().error, EIO);
+}
+
+TEST_F(EventRelayTest, WithoutAnyMarkAHolderToldToStopEnds) {
+  relay();
+  ASSERT_TRUE(fanotify::unmark(group_.get(), file_->fill_fd()));
+  EXPECT_EQ(kill_holder(SIGTERM), 0);
 }
 
 TEST(DescriptorBudget, AThousandLayersFitIntoTwentyThousandDescriptors) {

@@ -26,6 +26,9 @@ namespace hearth::holder {
 
 namespace {
 
+constexpr Duration kLookEvery = milliseconds(250);
+constexpr Duration kLookShortest = milliseconds(10);
+
 class Server {
  public:
   Server(SeqpacketListener listener, uint64_t descriptor_limit, std::string oom_score_of_children)
@@ -62,6 +65,10 @@ class Server {
   /// Descriptors that may still be opened for waiting reads.
   size_t room() const;
 
+  /// Told to stop: whether that is possible now.
+  bool may_end();
+  void let_go();
+
   void answer(Connection& connection, SeqpacketMessage& message);
   Result<Done> act(const Put& put, std::vector<UniqueFd>& fds);
   Result<Done> act(const Track& track, std::vector<UniqueFd>& fds);
@@ -81,6 +88,9 @@ class Server {
   uint32_t event_listener_id_ = 0;
   int awaited_group_ = -1;  // what epoll looks at
   bool group_paused_ = false;
+  bool told_to_stop_ = false;
+  size_t in_use_ = 0;         // marked files that somebody has open, while we stay for them alone
+  MonoTime look_at_{};        // when they are looked at next
   SeqpacketMessage message_;  // its memory is used again
 };
 
@@ -98,18 +108,20 @@ Result<> Server::run() {
     std::array<epoll_event, 64> ready;
     const int count = ::epoll_wait(epoll_.get(), ready.data(), ready.size(), timeout_ms());
     if (count < 0 && errno != EINTR) return fail_errno("holder: wait", errno);
-    if (turn(std::span(ready).first(static_cast<size_t>(std::max(count, 0)))) == Serving::no) return {};
+    if (turn(std::span(ready).first(static_cast<size_t>(std::max(count, 0)))) == Serving::no) told_to_stop_ = true;
+    if (told_to_stop_ && may_end()) return {};
   }
 }
 
 Serving Server::turn(std::span<const epoll_event> ready) {
   bool callers = false;
+  Serving serving = Serving::yes;
   for (const epoll_event& event : ready) {
     const int fd = event.data.fd;
     if (fd == relay_.group_fd()) {
       take_events();
     } else if (fd == signals_.fd()) {
-      if (signals_.take() == Serving::no) return Serving::no;
+      serving = signals_.take();
       reap();
     } else if (fd == listener_.fd()) {
       callers = true;  // last: a new connection may get the number of one that ended in this turn
@@ -123,11 +135,42 @@ Serving Server::turn(std::span<const epoll_event> ready) {
     tell_listener();
     await_events();
   }
-  return Serving::yes;
+  return serving;
+}
+
+/// The last descriptor of the group must not be closed while a marked file can be read: its holes would be read as
+/// zeros. So we stay, for that alone, until nobody has one open or the next imagefs comes. One that is here needs us
+/// as ever, and has a copy.
+bool Server::may_end() {
+  if (relay_.group_fd() < 0) return true;
+  if (event_listener_ >= 0) return false;
+  if (mono_now() < look_at_) return false;
+  look_at_ = mono_now() + kLookEvery;
+  if (in_use_ == 0) let_go();
+  for (const std::string& name : relay_.names()) {
+    const int file = kept_.find(name);
+    if (file < 0 || is_used_by_others(file)) continue;
+    relay_.release(name, file);
+    if (!relay_.is_tracked(name)) kept_.drop(name);
+  }
+  const size_t before = std::exchange(in_use_, relay_.marks());
+  if (in_use_ > 0 && before == 0) {
+    log_warning("told to stop, but files of images are in use: staying, so that nobody reads what is missing as zeros",
+                {{"files", in_use_}});
+  }
+  return in_use_ == 0;
+}
+
+/// What we keep for others: not needed by those whose reads wait, and it may be what keeps files in use.
+void Server::let_go() {
+  kept_.keep_only([this](std::string_view name) { return name == kImagesGroup || relay_.is_tracked(name); });
+  relay_.refuse();
 }
 
 int Server::timeout_ms() const {
-  const auto at = relay_.expires_at();
+  auto at = relay_.expires_at();
+  if (told_to_stop_ && event_listener_ < 0)
+    at = std::min(at.value_or(MonoTime::max()), std::max(look_at_, mono_now() + kLookShortest));
   if (!at) return -1;
   const auto left = std::chrono::ceil<milliseconds>(*at - mono_now()).count();
   return static_cast<int>(std::clamp<int64_t>(left, 0, 60'000));
@@ -327,6 +370,8 @@ void Server::listen(Connection& connection, uint32_t id) {
     if (before != connection.fd()) settle(before);
   }
   connection.reply({id, Done{}});
+  told_to_stop_ = false;  // the next imagefs goes on with us
+  in_use_ = 0;
   event_listener_ = connection.fd();
   event_listener_id_ = id;
   relay_.on_listener();
@@ -338,6 +383,7 @@ Counted Server::counts() const {
   counted.values.emplace_back("descriptors_max", descriptor_limit_);
   counted.values.emplace_back("kept", kept_.size() + relay_.tracked());
   counted.values.emplace_back("kept_max", kept_.most());
+  counted.values.emplace_back("in_use", in_use_);
   return counted;
 }
 

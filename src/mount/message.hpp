@@ -28,7 +28,8 @@ struct LayerQuestion {
   uint32_t id_base = 0;  // host id of root, for back ends whose mounts cannot be id-mapped
 };
 
-/// One message of imagefs: progress, success (a mount's descriptor comes with it; a trace and metrics have text) or an error.
+/// One message of imagefs: progress, success (a mount's descriptor comes with it; a trace and metrics have text) or an
+/// error.
 struct LayerAnswer {
   enum class Kind { progress, ready, error } kind = Kind::error;
   LayerProgress progress{};

@@ -10,7 +10,9 @@
 #include "mount/imagefs_client.hpp"
 #include "node/build_calls.hpp"
 #include "node/container_launcher.hpp"
+#include "node/group_keeper.hpp"
 #include "node/image_calls.hpp"
+#include "node/json_fields.hpp"
 #include "node/node.hpp"
 
 #include <unistd.h>
@@ -29,6 +31,8 @@ namespace {
 constexpr size_t kPoolThreads = 6;
 constexpr uint32_t kIdsPerPurpose = 65536;
 constexpr size_t kCallThreads = 2;  // builds at once
+constexpr Duration kMetricsPatience = seconds(1);
+constexpr Duration kGroupEvery = seconds(5);
 
 std::string host_name() {
   char name[256] = {};
@@ -57,11 +61,20 @@ struct Process {
   std::unique_ptr<ContainerLauncher> launcher;
   std::shared_ptr<build::Builder> builder;
   std::map<std::string, BlockingCall> calls;
+  std::shared_ptr<GroupKeeper> group;
   net::EventLoop loop;
   net::BlockingPool pool{loop, kPoolThreads};
   net::BlockingPool call_pool{loop, kCallThreads};
   std::unique_ptr<fleet::FleetPublisher> publisher;
 };
+
+/// "metrics" {} → {"text"}: imagefs's, in the Prometheus text format; empty while it cannot be asked.
+BlockingCall metrics_call(const std::filesystem::path& imagefs) {
+  return [client = mount::ImagefsClient(imagefs)](const std::string&, const CallControl&) -> Result<std::string> {
+    const auto text = client.metrics(Deadline::after(mono_now(), kMetricsPatience));
+    return to_text({{"text", text.value_or("")}});
+  };
+}
 
 /// Build containers are no replicas: they live in a folder and an id range of their own.
 Result<> open_builder(const Config& config, Process& process, std::shared_ptr<blob::ObjectStore> store,
@@ -101,9 +114,12 @@ Result<> open_parts(const Config& config, Process& process) {
   process.launcher = std::make_unique<ContainerLauncher>(
       ContainerLauncherConfig{config.run_dir, config.imagefs, std::move(runner), config.id_base}, std::move(runtime),
       client);
+  process.group = std::make_shared<GroupKeeper>(client);
+  process.group->refresh();
   TRY_VOID(open_builder(config, process, store, client));
   process.calls = build_calls(process.builder);
   process.calls.merge(image_calls(std::move(store)));
+  process.calls["metrics"] = metrics_call(config.imagefs);
   return {};
 }
 
@@ -168,6 +184,8 @@ Result<> run(const Config& config) {
     };
     publish();
   }
+  const auto timer = process.loop.call_every(
+      kGroupEvery, [&process] { process.pool.submit([group = process.group] { group->refresh(); }); });
   process.loop.on_signals({SIGTERM, SIGINT, SIGUSR1}, [&node, &process, keep = config.keep_replicas](int number) {
     const AfterStop after = number == SIGUSR1 || keep ? AfterStop::replicas_stay : AfterStop::replicas_stop;
     node.stop(after, [&process, after] { leave(process, after); });

@@ -3,6 +3,7 @@ zeros. The test stands for imagefs: it speaks the holder's protocol (docs/format
 
 import array
 import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -14,8 +15,10 @@ import tempfile
 import time
 
 import pytest
-from conftest import Server
-from conftest import wait_until
+from conftest import ROOT, Server, wait_until
+
+sys.path.append(str(ROOT / "tests/e2e"))
+from test_images import layer, oci_layout  # noqa: E402
 
 PAGE = 4096
 PAGES = 64
@@ -241,3 +244,104 @@ def test_readers_wait_or_fail_and_never_read_zeros_while_holder_and_supervisor_a
     holder.track(file)
     readers.start(range(8, 12))
     assert set(readers.finish().values()) == {"right"}
+
+    # Nobody uses the file any more: the holder can end.
+    holder.socket.close()
+    os.close(file.data)
+    os.close(file.presence)
+    assert server.down().returncode == 0
+
+
+FILES = {name: os.urandom(2 << 20) for name in ("a", "b", "c", "d")}
+
+
+class Mounted:
+    """An image that a user has mounted outside of Hearth's own folders."""
+
+    def __init__(self, server):
+        self.server, self.folder = server, server.folder / "mounted"
+        self.folder.mkdir()
+        content = layer([(name, "file", {"content": bytes}) for name, bytes in FILES.items()])
+        server.hearth("image", "import", f"oci:{oci_layout([content])}:v1", "files")
+        server.hearth("image", "mount", "files", self.folder, "--data-dir", server.data_dir)
+
+    def read(self, name):
+        """"right" or "EIO"; anything else is a failure."""
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError as error:
+            assert error.errno == errno.EIO, error
+            return "EIO"
+        assert content == FILES[name], f"{name} has wrong bytes"
+        return "right"
+
+    def umount(self):
+        subprocess.run(["umount", self.folder], check=True)
+
+
+@pytest.fixture
+def mounted():
+    server = Server(tempfile.mkdtemp(prefix="hearth-reads-", dir="/var/tmp"), "--image-backend", "erofs", "--complete", "off")
+    try:
+        server.up()
+    except AssertionError as refused:
+        pytest.skip(f"this host has no kernel path: {refused}")
+    mounted = Mounted(server)
+    yield mounted
+    subprocess.run(["umount", "-l", mounted.folder], stderr=subprocess.DEVNULL)
+    server.up()
+    server.down()
+    shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def test_after_down_what_is_missing_of_a_mounted_image_fails_until_the_next_up(mounted):
+    server = mounted.server
+    holder = server.pid_of("holder")
+    assert mounted.read("a") == "right"
+    out = server.down()
+    assert out.returncode == 1 and "holder stays" in out.stderr, out
+    assert mounted.read("a") == "right", "it is all here"
+    assert mounted.read("b") == "EIO"
+    server.up()
+    assert server.pid_of("holder") == holder
+    assert mounted.read("b") == "right"
+    mounted.umount()
+    run = (server.data_dir / "run").resolve()
+    out = server.down()
+    assert out.returncode == 0, out
+    assert not run.exists()
+
+
+def test_a_holder_that_stayed_ends_when_the_image_is_unmounted(mounted):
+    server = mounted.server
+    holder = server.pid_of("holder")
+    assert server.down().returncode == 1
+    assert os.path.exists(f"/proc/{holder}")
+    mounted.umount()
+    wait_until(lambda: not os.path.exists(f"/proc/{holder}"))
+    server.up()
+    assert server.pid_of("holder") != holder
+    assert server.down().returncode == 0
+
+
+def test_readers_wait_when_supervisor_holder_and_imagefs_are_killed_together(mounted):
+    server = mounted.server
+    assert mounted.read("a") == "right"
+    node = server.pid_of("node")
+    wait_until(lambda: any("fanotify" in link for link in links_of(node)))
+    victims = [server.info["pid"], server.pid_of("holder"), server.pid_of("imagefs")]
+    for pid in victims:
+        kill(pid)
+    reader = subprocess.Popen(["cat", mounted.folder / "b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    assert reader.poll() is None, "it waits"
+    out = server.down()
+    assert out.returncode == 1 and "hearth up" in out.stderr, out
+    assert reader.poll() is None
+    server.up()
+    content, error = reader.communicate(timeout=60)
+    assert content == FILES["b"] or b"Input/output error" in error
+    assert FILES["b"].startswith(content), "never zeros"
+    assert [mounted.read(name) for name in FILES] == ["right"] * 4
+    mounted.umount()
+    assert server.down().returncode == 0

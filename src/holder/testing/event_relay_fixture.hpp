@@ -31,6 +31,7 @@ class EventRelayTest : public HolderProcess {
     client_ = std::make_unique<Client>(socket());
   }
   void TearDown() override {
+    kill_holder(SIGKILL);  // told to stop, it would stay: the file is open here
     HolderProcess::TearDown();
     group_.reset();  // the last copy: who still waits goes on
     readers_.clear();
