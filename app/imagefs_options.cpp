@@ -39,6 +39,11 @@ void add_imagefs_options(CLI::App& command, mount::Config& config) {
               "Seconds after which a read that cannot be served fails");
   command.add_option("--pack-url", config.pack_url, "A CDN or HTTP cache to read content from, before the store");
   command.add_option("--pack-url-secret-file", config.pack_url_secret, "Signs its URLs (docs/stores.md)");
+  command.add_option("--peer", config.peers,
+                     "HOST:PORT of a node to read content from, before the store; again for more");
+  command.add_option("--peer-listen", config.peer_listen,
+                     "HOST:PORT to give other nodes what this one has (docs/formats/peer.md)");
+  command.add_option("--peer-secret-file", config.peer_secret, "The secret that these nodes share");
   add_size(command, "--prefetch-rate", config.prefetch_bytes_per_second,
            "Most bytes a second that are fetched ahead of readers, e.g. 50MB (default: as fast as it goes)");
   command
@@ -72,6 +77,9 @@ std::vector<std::string> imagefs_arguments(const mount::Config& config) {
   if (!config.pack_url_secret.empty()) {
     add("--pack-url-secret-file", std::filesystem::absolute(config.pack_url_secret));
   }
+  for (const auto& peer : config.peers) add("--peer", peer);
+  if (!config.peer_listen.empty()) add("--peer-listen", config.peer_listen);
+  if (!config.peer_secret.empty()) add("--peer-secret-file", std::filesystem::absolute(config.peer_secret));
   add_number("--prefetch-rate", config.prefetch_bytes_per_second, usual.prefetch_bytes_per_second);
   if (config.complete == mount::Completion::off) add("--complete", "off");
   add_duration("--scrub-every", config.scrub_every, usual.scrub_every);

@@ -27,6 +27,9 @@ LazyOptions lazy_options(const Config& config, const std::string& epoch) {
   options.cache.epoch = epoch;
   options.pack_url = config.pack_url;
   options.pack_url_secret = config.pack_url_secret;
+  options.peer_listen = config.peer_listen;
+  options.peers = config.peers;
+  options.peer_secret = config.peer_secret;
   options.prefetch_bytes_per_second = config.prefetch_bytes_per_second;
   options.complete = config.complete;
   options.scrub_every = config.scrub_every;

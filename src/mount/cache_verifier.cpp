@@ -1,10 +1,7 @@
 #include "mount/cache_verifier.hpp"
 
 #include "base/log.hpp"
-
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "mount/low_priority.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -22,15 +19,6 @@ constexpr Duration kStandAsideStep = milliseconds(5);
 /// How long the rewriting of a wrong block may take before it is left for later, and then.
 constexpr Duration kMendDeadline = seconds(5);
 constexpr Duration kMendAgainDeadline = seconds(1);
-
-void lower_priority() {
-  // Both per thread on Linux. Failing costs politeness only.
-  (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19);
-  constexpr int kWhoProcess = 1;
-  constexpr int kClassIdle = 3;
-  constexpr int kClassShift = 13;
-  (void)::syscall(SYS_ioprio_set, kWhoProcess, 0, kClassIdle << kClassShift);
-}
 
 PageRange all_of(const PackFile& pack) {
   return {0, pack.plain_size()};

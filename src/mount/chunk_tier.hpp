@@ -7,6 +7,7 @@
 #include "image/store_scope.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -43,7 +44,8 @@ struct ChunkBytes {
   };
   Form form = Form::stored;
   std::string bytes;
-  std::string_view source{};  // one of ChunkTier::sources(); empty: the tier's name
+  std::string_view source{};       // one of ChunkTier::sources(); empty: the tier's name
+  std::function<void()> refute{};  // called, from any thread, when some of the bytes were found wrong; may be empty
 };
 
 /// Thread-safe; blocks. What it gives is verified by the caller, so a tier need not be trusted.

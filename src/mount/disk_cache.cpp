@@ -19,6 +19,10 @@ Result<std::shared_ptr<PackFile>> DiskCache::pack(const image::PackInfo& info, U
   return state_->pack(info, std::move(data));
 }
 
+Result<PackView> DiskCache::view(const Digest& pack) const {
+  return state_->view(pack);
+}
+
 std::vector<std::shared_ptr<PackFile>> DiskCache::open_packs() const {
   return state_->open_packs();
 }

@@ -9,6 +9,7 @@
 #include "image/layer_index.hpp"
 #include "mount/disk_io.hpp"
 #include "mount/pack_file.hpp"
+#include "mount/pack_view.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -71,6 +72,8 @@ class DiskCache {
   /// The pack's file; the one that is open already, if so. While anybody has it, it is not evicted. `data`: see
   /// PackFile::open; ignored (closed) when the pack is open already.
   Result<std::shared_ptr<PackFile>> pack(const image::PackInfo& info, UniqueFd data = {});
+  /// To look at what there is of a pack, used by layers or not. not_found when nothing was verified in this epoch.
+  Result<PackView> view(const Digest& pack) const;
   /// Those that somebody has.
   std::vector<std::shared_ptr<PackFile>> open_packs() const;
 

@@ -134,6 +134,19 @@ Result<std::shared_ptr<PackFile>> DiskCache::State::pack(const image::PackInfo& 
   return file;
 }
 
+Result<PackView> DiskCache::State::view(const Digest& pack) const {
+  PackView::Files files;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = packs_.find(pack);
+    if (found == packs_.end()) return fail(ErrorCode::not_found, "pack " + pack.hex() + " is not cached");
+    if (auto open = found->second.open.lock()) return PackView(std::move(open));
+    const auto& place = disks_[found->second.disk]->place;
+    files = {.data = place.data_path(pack), .present = place.present_path(pack)};
+  }
+  return PackView::of_closed(files, pack, epoch_);
+}
+
 std::vector<std::shared_ptr<PackFile>> DiskCache::State::open_packs() const {
   Alive alive;
   const std::lock_guard lock(mutex_);

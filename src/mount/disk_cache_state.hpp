@@ -35,6 +35,7 @@ class DiskCache::State : public std::enable_shared_from_this<State> {
   Result<> open_disks();
 
   Result<std::shared_ptr<PackFile>> pack(const image::PackInfo& info, UniqueFd data);
+  Result<PackView> view(const Digest& pack) const;
   std::vector<std::shared_ptr<PackFile>> open_packs() const;
   Result<std::filesystem::path> layer_path(const Digest& layer, std::string_view suffix);
   void touch_layer(const Digest& layer);

@@ -350,6 +350,7 @@ Result<std::unique_ptr<ErofsBackend>> ErofsBackend::open(std::unique_ptr<LazyCor
   state->core->on_rot(
       [raw](const std::shared_ptr<PackFile>& pack, const PageRange& range) { raw->on_rot(pack, range); });
   state->holder->start([raw](const holder::Event& event) { raw->on_event(event); });
+  state->core->serve_peers();
   state->housekeeper = std::jthread([raw](const std::stop_token& stop) {
     std::unique_lock lock(raw->mutex);
     while (!stop.stop_requested()) {

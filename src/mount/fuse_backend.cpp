@@ -89,6 +89,7 @@ Result<std::unique_ptr<FuseBackend>> FuseBackend::open(std::unique_ptr<LazyCore>
   auto started = state->mounts->start();
   if (!started) return Unexpected(started.error());
   state->core->cache().enforce_bounds();
+  state->core->serve_peers();
   State* const raw = state.get();
   state->housekeeper = std::jthread([raw](const std::stop_token& stop) {
     std::unique_lock lock(raw->mutex);

@@ -24,6 +24,9 @@ struct Config {
   Duration read_deadline = seconds(60);           // after which a read that cannot be served fails with EIO
   std::string pack_url;                           // a CDN or HTTP cache asked for packs before the store; empty: none
   std::filesystem::path pack_url_secret;          // signs its URLs; empty: they are not signed
+  std::string peer_listen;                        // HOST:PORT where other nodes are given what we have; empty: nowhere
+  std::vector<std::string> peers;                 // HOST:PORT of nodes that are asked for content before the store
+  std::filesystem::path peer_secret;              // that all of them share; needed with either
   uint64_t prefetch_bytes_per_second = 0;         // of what no reader waits for; 0: as fast as it goes
   Completion complete = Completion::mounted;
   Duration scrub_every = std::chrono::hours(24);  // complete content is read again from its disk and compared

@@ -1,5 +1,6 @@
 #include "mount/lazy_core.hpp"
 
+#include "base/log.hpp"
 #include "blob/pack_mirror.hpp"
 #include "blob/range_reader.hpp"
 
@@ -28,9 +29,13 @@ Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::share
   TRY(core->cache_, DiskCache::open(options.cache));
   core->prefetch_limit_ = std::make_unique<blob::BandwidthLimiter>(options.prefetch_bytes_per_second);
   TRY(core->store_tier_, open_store_tier(options, store, *core->prefetch_limit_));
+  TRY_VOID(core->open_peers(options));
+  std::vector<ChunkTier*> tiers;
+  if (core->peer_tier_) tiers.push_back(core->peer_tier_.get());
+  tiers.push_back(core->store_tier_.get());
   core->expected_ = std::make_unique<ExpectedPages>();
   LazyCore* const raw = core.get();
-  core->fetcher_ = std::make_unique<Fetcher>(FetcherOptions{.tiers = {core->store_tier_.get()},
+  core->fetcher_ = std::make_unique<Fetcher>(FetcherOptions{.tiers = std::move(tiers),
                                                             .gate = core->expected_.get(),
                                                             .metrics = &core->metrics_,
                                                             .observer = [raw](const FetchEvent& event) {
@@ -60,6 +65,39 @@ Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::share
   return core;
 }
 
+Result<> LazyCore::open_peers(const LazyOptions& options) {
+  if (options.peers.empty() && options.peer_listen.empty()) return {};
+  if (options.peer_secret.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "--peer and --peer-listen need the secret that nodes share: --peer-secret-file");
+  }
+  TRY(auto secret, PeerSecret::open(options.peer_secret));
+  peer_secret_ = secret;
+  if (options.peers.empty()) return {};
+  TRY(peer_tier_, PeerTier::open({.peers = options.peers,
+                                  .secret = std::move(secret),
+                                  .store = store_tier_.get(),
+                                  .node = node_,
+                                  .prefetch_limit = prefetch_limit_.get(),
+                                  .metrics = &metrics_}));
+  return {};
+}
+
+void LazyCore::serve_peers() {
+  if (options_.peer_listen.empty()) return;
+  auto server = PeerServer::start({.listen = options_.peer_listen,
+                                   .secret = *peer_secret_,
+                                   .node = node_,
+                                   .is_busy = [this] { return fetcher_->has_demand(); },
+                                   .metrics = &metrics_},
+                                  cache_);
+  if (server) {
+    peer_server_ = std::move(*server);
+  } else {
+    log_error("other nodes are not served", {{"error", server.error().message}});
+  }
+}
+
 void LazyCore::expect_readers() {
   if (completion_) completion_->expect_readers();
 }
@@ -75,6 +113,7 @@ void LazyCore::tell_rot(const std::shared_ptr<PackFile>& pack, const PageRange& 
 }
 
 LazyCore::~LazyCore() {
+  peer_server_.reset();
   if (fetcher_) fetcher_->stop();
   if (completion_) completion_->stop();
   if (verifier_) verifier_->stop();

@@ -144,6 +144,10 @@ bool PackFile::has_candidates(const PageRange& range) const {
   return present_.count(Bits::candidates, pages(range.offset), pages(range.length)) > 0;
 }
 
+uint64_t PackFile::present_bytes() const {
+  return present_.count(Bits::present, 0, pages(plain_size_)) * kPageBytes;
+}
+
 Result<> PackFile::check_pages(uint64_t offset, std::string_view bytes) const {
   if (offset % kPageBytes == 0 && !bytes.empty() && offset <= plain_size_ && bytes.size() <= plain_size_ - offset) {
     return {};

@@ -77,6 +77,8 @@ class PackFile {
   /// Whether all pages of the range are candidates or present.
   bool on_disk(const PageRange& range) const;
   bool has_candidates(const PageRange& range) const;
+  /// Of all pages that are present.
+  uint64_t present_bytes() const;
 
   // --- content
   /// Writes verified bytes at a multiple of the page size (zeros up to the end of the last page), then says that their

@@ -262,6 +262,7 @@ void TierReader::take_bytes(Attempt& attempt, std::string_view source, std::span
     const auto plain = is_stored ? decoder.decode(item.chunk, parts[k]) : ChunkDecoder::verify(item.chunk, parts[k]);
     if (!plain) {
       count_corrupt(source, attempt.run.pack->digest(), plain.error().message);
+      if (answer.refute) answer.refute();
       attempt.failed(group[k], Kind::wrong, plain.error());
       return;
     }
