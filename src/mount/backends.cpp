@@ -6,6 +6,7 @@
 #include "mount/erofs_backend.hpp"
 #include "mount/fuse_backend.hpp"
 #include "mount/holder_link.hpp"
+#include "mount/peer_message.hpp"
 #include "mount/unpack_backend.hpp"
 
 #include <array>
@@ -64,6 +65,17 @@ Opened open_unpack(const Config& config, const Store& store) {
   return backend;
 }
 
+/// Before a back end is chosen: a wrong setting is no reason to take another one.
+Result<> check_peers(const Config& config) {
+  if (config.peers.empty() && config.peer_listen.empty()) return {};
+  if (config.peer_secret.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "--peer and --peer-listen need the secret that nodes share: --peer-secret-file");
+  }
+  TRY_VOID(PeerSecret::open(config.peer_secret));
+  return {};
+}
+
 struct Choice {
   std::string_view name;
   Opened (*open)(const Config&, const Store&);
@@ -73,6 +85,7 @@ constexpr std::array kChoices{Choice{"erofs", open_erofs}, Choice{"fuse", open_f
 }  // namespace
 
 Result<std::unique_ptr<LayerBackend>> open_backend(const Config& config, std::shared_ptr<blob::ObjectStore> store) {
+  TRY_VOID(check_peers(config));
   std::string known = "auto";
   for (const Choice& choice : kChoices) {
     known += ", " + std::string(choice.name);
