@@ -3,8 +3,7 @@
 #include "base/file.hpp"
 #include "catalog/model_config.hpp"
 #include "client/folder.hpp"
-#include "client/operation.hpp"
-#include "client/upload.hpp"
+#include "client/uploaded_operation.hpp"
 
 #include <filesystem>
 
@@ -73,12 +72,11 @@ Result<> deploy(const Options& options) {
   TRY(auto api, options.remote.open());
   client::Progress progress(options.quiet ? client::ProgressStyle::silent : client::default_progress_style());
   TRY(auto entries, scan(options.folder, progress));
-  TRY_VOID(client::upload_missing(api.endpoint(), options.folder, entries, progress));
   const nlohmann::json request = {{"branch", options.branch},
                                   {"config_toml", config},
                                   {"files", nlohmann::json::parse(client::manifest_json(entries))}};
-  TRY(auto started, api.post("/api/v1/deployments", request.dump()));
-  TRY(auto body, client::follow_operation(api, started, progress));
+  TRY(auto body, client::run_with_uploads(
+                     api, {options.folder, std::move(entries), "/api/v1/deployments", request.dump()}, progress));
   TRY(auto result, parse_reply(body));
   progress.finish();
   if (options.remote.json) {

@@ -3,8 +3,7 @@
 #include "app/remote.hpp"
 #include "base/quantity.hpp"
 #include "client/folder.hpp"
-#include "client/operation.hpp"
-#include "client/upload.hpp"
+#include "client/uploaded_operation.hpp"
 
 #include <filesystem>
 
@@ -52,38 +51,38 @@ Result<Source> parse_source(const std::string& text) {
   return source;
 }
 
-Result<> upload_source(Source& source, client::ApiClient& api, client::Progress& progress) {
-  if (source.root.empty() && source.file.empty()) return {};
+/// Reads the files of a source, and says in the request what they are.
+Result<client::UploadedOperation> scan_source(Source& source, client::Progress& progress) {
+  client::UploadedOperation operation{.root = source.root, .path = "/api/v1/images"};
+  if (source.root.empty() && source.file.empty()) return operation;
   uint64_t read = 0;
   const auto on_bytes = [&read, &progress](uint64_t bytes) {
     read += bytes;
     progress.advance_to(read);
   };
   progress.phase("read", 0, "B");
-  std::vector<client::FolderEntry> entries;
   if (!source.root.empty()) {
-    TRY(entries, client::scan_folder(source.root, on_bytes));
+    TRY(operation.entries, client::scan_folder(source.root, on_bytes));
   } else {
     TRY(auto entry, client::scan_file(source.file, source.file.filename().string(), on_bytes));
     if (entry.type != client::FolderEntry::Type::file) {
       return fail(ErrorCode::invalid_argument, source.file.string() + " is not a regular file");
     }
-    entries.push_back(std::move(entry));
-    source.root = source.file.parent_path().empty() ? "." : source.file.parent_path();
+    operation.entries.push_back(std::move(entry));
+    operation.root = source.file.parent_path().empty() ? "." : source.file.parent_path();
   }
   progress.finish();
-  source.request["files"] = nlohmann::json::parse(client::manifest_json(entries));
-  return client::upload_missing(api.endpoint(), source.root, entries, progress);
+  source.request["files"] = nlohmann::json::parse(client::manifest_json(operation.entries));
+  return operation;
 }
 
 Result<> import_image(const Options& options) {
   TRY(auto source, parse_source(options.source));
   TRY(auto api, options.remote.open());
   client::Progress progress;
-  TRY_VOID(upload_source(source, api, progress));
-  const nlohmann::json request = {{"name", options.name}, {"source", source.request}};
-  TRY(auto started, api.post("/api/v1/images", request.dump()));
-  TRY(auto body, client::follow_operation(api, started, progress));
+  TRY(auto operation, scan_source(source, progress));
+  operation.request = nlohmann::json{{"name", options.name}, {"source", source.request}}.dump();
+  TRY(auto body, client::run_with_uploads(api, operation, progress));
   progress.finish();
   if (options.remote.json) {
     std::printf("%s\n", body.c_str());

@@ -148,6 +148,7 @@ Result<bool> Intent::keep(const std::string& key) {
 Result<Created> Intent::create_with(std::string_view key, const std::function<Result<Created>()>& create) {
   Created first = Created::no;
   for (int attempt = 0; attempt < kCreateAttempts; ++attempt) {
+    TRY_VOID(check());  // else an index might name packs that are kept no longer
     TRY(const Created created, create());
     if (created == Created::yes) first = created;
     // Also when it was made just now: a deletion that took its predecessor may be tried once more.

@@ -25,7 +25,7 @@ struct IntentOptions {
   std::string workspace;
   std::string owner;                               // who, for people: "build on node a"
   Duration renew_every = std::chrono::minutes(5);  // by a thread of the intent's own; zero: renew() is called
-  Duration patience = std::chrono::minutes(20);    // for deletions under way
+  Duration patience = std::chrono::minutes(30);    // for deletions under way
   Timekeeper time{};
 };
 

@@ -206,6 +206,8 @@ TEST_F(IntentTest, IsGoodForAsLongAsItIsRenewed) {
   pass(minutes(1));
   EXPECT_EQ(intent->check().error().code, ErrorCode::unavailable);
   EXPECT_EQ(intent->keep(kPack).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(intent->create(kLayer, "index").error().code, ErrorCode::unavailable);
+  EXPECT_FALSE(store_->objects().contains(kLayer)) << "it may name packs that are gone";
   EXPECT_TRUE(intents()[0].alive(wall_)) << "it stops long before others take it for dead";
 }
 

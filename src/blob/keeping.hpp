@@ -19,11 +19,12 @@ namespace hearth::blob {
 
 /// A writer that has not renewed its intent for so long is dead, and will never write again what a root is.
 inline constexpr std::chrono::minutes kIntentLife{60};
-/// A writer stops at this age of its last renewal. The rest of the life is for clocks that differ.
+/// A writer stops at this age of its last renewal. The rest of its life is for clocks that differ and for calls that
+/// take their time.
 inline constexpr std::chrono::minutes kIntentTrusted{30};
 /// The same two for a deletion under way.
-inline constexpr std::chrono::minutes kDeletionLife{15};
-inline constexpr std::chrono::minutes kDeletionTrusted{5};
+inline constexpr std::chrono::minutes kDeletionLife{20};
+inline constexpr std::chrono::minutes kDeletionTrusted{2};
 /// Objects named by one record.
 inline constexpr size_t kKeysPerRecord = 10'000;
 

@@ -153,8 +153,7 @@ Result<catalog::ImageRecord> make_python_base(const StepContext& context) {
   TRY(const UniqueFd root, open_file(target, O_PATH | O_DIRECTORY));
   const std::string python = find_python(root.get(), {});
   if (python.empty()) return fail(ErrorCode::internal, "the Python base came out without python3");
-  image::BuildOptions options;
-  options.stop = context.stop;
+  image::BuildOptions options = layer_options(context);
   options.progress = now_and_then([&context](uint64_t bytes) {
     constexpr uint64_t kUsualBytes = uint64_t{170} << 20;
     context.progress({.phase = "base",

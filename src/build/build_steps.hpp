@@ -3,10 +3,13 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "blob/intent.hpp"
 #include "build/builder.hpp"
 #include "build/host_settings.hpp"
 #include "build/progress.hpp"
 #include "catalog/catalog.hpp"
+#include "image/chunk_catalogue.hpp"
+#include "image/layer_builder.hpp"
 
 #include <filesystem>
 #include <map>
@@ -24,6 +27,8 @@ struct StepContext {
   std::stop_token stop;
   std::filesystem::path work;  // of this build alone
   std::string workspace;
+  std::shared_ptr<blob::Intent> intent;              // keeps what the build finds and makes
+  std::shared_ptr<image::ChunkCatalogue> catalogue;  // of chunks that are stored already
 };
 
 /// A layer in the making of an image, and how many of its .pyc files are stale.
@@ -31,6 +36,15 @@ struct BuiltLayer {
   catalog::LayerRef layer;
   uint64_t stale_pyc = 0;
 };
+
+// --- kept_content.cpp ---
+
+/// What every layer of a build is made with.
+image::BuildOptions layer_options(const StepContext& context);
+/// Whether a layer that an earlier build made is there to stay; then so are its packs.
+Result<bool> keep_layer(const StepContext& context, const Digest& layer);
+/// Sees to it that the uploaded parts stay until the build ends. not_found when some were collected: to be sent again.
+Result<> keep_uploads(const StepContext& context, const Manifest& files);
 
 // --- base_image.cpp ---
 

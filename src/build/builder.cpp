@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kPythonBase = "python";
+constexpr int kBaseAttempts = 3;
 constexpr std::chrono::hours kSourceFresh{24};  // how long a tag of a registry is taken to be what it was
 
 /// Under which name an image that hearth.toml gives as a SOURCE is kept.
@@ -31,8 +32,11 @@ struct Builder::State {
   explicit State(BuilderConfig c) : config(std::move(c)), catalog(config.store) {}
 
   Result<WorkFolder> work() const { return WorkFolder::make(config.directory / "build"); }
+  Result<StepContext> begin(const std::string& workspace, std::string_view what, const ProgressSink& progress,
+                            std::stop_token stop) const;
   Result<catalog::ImageRecord> base(const StepContext& context, const BuildRequest& request);
   Result<catalog::ImageRecord> base_from_source(const StepContext& context, const BuildRequest& request);
+  Result<catalog::ImageRecord> kept_base(const StepContext& context, const BuildRequest& request);
   Result<catalog::ImageRecord> python_base(const StepContext& context);
   Result<BuiltLayer> packages(const StepContext& context, const PackageRequest& request);
   Result<std::string> python_in(const StepContext& context, const catalog::ImageSpec& image);
@@ -41,7 +45,17 @@ struct Builder::State {
   BuilderConfig config;
   catalog::Catalog catalog;
   KeyedLock locks;
+  std::shared_ptr<image::ChunkCatalogue> catalogue;
 };
+
+/// Everything a step needs but a work folder. From here on garbage collection leaves alone what the steps find and
+/// make.
+Result<StepContext> Builder::State::begin(const std::string& workspace, std::string_view what,
+                                          const ProgressSink& progress, std::stop_token stop) const {
+  TRY(auto intent, blob::Intent::begin(config.store, {.workspace = workspace,
+                                                      .owner = fmt::format("{} on node {}", what, config.node_id)}));
+  return StepContext{config, progress, std::move(stop), {}, workspace, std::move(intent), catalogue};
+}
 
 Builder::Builder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Builder::~Builder() = default;
@@ -56,7 +70,10 @@ Result<std::unique_ptr<Builder>> Builder::open(BuilderConfig config) {
   fs::remove_all(config.directory / "build", error);
   if (error) return fail_errno("clear " + (config.directory / "build").string(), error.value());
   for (const char* folder : {"build", "pip-cache"}) TRY_VOID(make_directories(config.directory / folder, 0700));
-  return std::unique_ptr<Builder>(new Builder(std::make_unique<State>(std::move(config))));
+  TRY(auto catalogue, image::ChunkCatalogue::open(config.directory / "chunks"));
+  auto state = std::make_unique<State>(std::move(config));
+  state->catalogue = std::move(catalogue);
+  return std::unique_ptr<Builder>(new Builder(std::move(state)));
 }
 
 Result<catalog::ImageRecord> Builder::State::python_base(const StepContext& context) {
@@ -66,6 +83,7 @@ Result<catalog::ImageRecord> Builder::State::python_base(const StepContext& cont
   if (known && known->identity == base_identity()) return known;
   if (!known && known.error().code != ErrorCode::not_found) return known;
   TRY(catalog::ImageRecord made, make_python_base(context));
+  TRY_VOID(context.intent->check());
   TRY_VOID(catalog.set_image(key, made));
   return made;
 }
@@ -100,6 +118,7 @@ Result<catalog::ImageRecord> Builder::State::base_from_source(const StepContext&
   TRY(catalog::ImageRecord imported, import_source(context, source));
   imported.name = key.name;
   imported.source = request.config.image.base;
+  TRY_VOID(context.intent->check());
   TRY_VOID(catalog.set_image(key, imported));
   return imported;
 }
@@ -111,6 +130,19 @@ Result<catalog::ImageRecord> Builder::State::base(const StepContext& context, co
   auto own = catalog.image({catalog::ImageScope::workspace, context.workspace, name});
   if (own || own.error().code != ErrorCode::not_found) return own;
   return python_base(context);
+}
+
+/// A name may move on to another image while we read it, and its old layer be collected.
+Result<catalog::ImageRecord> Builder::State::kept_base(const StepContext& context, const BuildRequest& request) {
+  for (int attempt = 0; attempt < kBaseAttempts; ++attempt) {
+    TRY(catalog::ImageRecord base, this->base(context, request));
+    TRY(const bool stays, keep_layer(context, base.layer.digest));
+    if (stays) return base;
+  }
+  return fail(ErrorCode::corrupt,
+              fmt::format("the layer of image {} is not in the store: hearth store verify says what "
+                          "else is missing",
+                          request.config.image.base));
 }
 
 Result<BuiltLayer> Builder::State::packages(const StepContext& context, const PackageRequest& request) {
@@ -140,7 +172,8 @@ Result<std::string> Builder::State::python_in(const StepContext& context, const 
 Result<BuildResult> Builder::State::build(const StepContext& context, const BuildRequest& request) {
   BuildResult result;
   catalog::ImageSpec& image = result.image;
-  TRY(const catalog::ImageRecord base, this->base(context, request));
+  TRY_VOID(keep_uploads(context, request.files));
+  TRY(const catalog::ImageRecord base, kept_base(context, request));
   image.layers.push_back(base.layer);
   image.layers.back().role = catalog::LayerRole::base;
   image.env = base.env;
@@ -166,26 +199,35 @@ Result<BuildResult> Builder::State::build(const StepContext& context, const Buil
 Result<BuildResult> Builder::build(const BuildRequest& request, const ProgressSink& progress, std::stop_token stop) {
   TRY_VOID(catalog::check_workspace_name(request.workspace));
   TRY(const WorkFolder work, state_->work());
-  return state_->build({state_->config, progress, std::move(stop), work.path(), request.workspace}, request);
+  TRY(StepContext context, state_->begin(request.workspace, "build", progress, std::move(stop)));
+  context.work = work.path();
+  TRY(BuildResult result, state_->build(context, request));
+  TRY_VOID(context.intent->hand_over());
+  result.intent = context.intent->id();
+  return result;
 }
 
 Result<catalog::ImageRecord> Builder::ensure_base(const ProgressSink& progress, std::stop_token stop) {
   TRY(const WorkFolder work, state_->work());
-  return state_->python_base(
-      {state_->config, progress, std::move(stop), work.path(), std::string(catalog::kDefaultWorkspace)});
+  TRY(StepContext context,
+      state_->begin(std::string(catalog::kDefaultWorkspace), "Python base", progress, std::move(stop)));
+  context.work = work.path();
+  return state_->python_base(context);
 }
 
-Result<catalog::ImageRecord> Builder::import_image(const ImportRequest& request, const ProgressSink& progress,
-                                                   std::stop_token stop) {
+Result<ImportResult> Builder::import_image(const ImportRequest& request, const ProgressSink& progress,
+                                           std::stop_token stop) {
   TRY_VOID(catalog::check_workspace_name(request.workspace));
   TRY_VOID(catalog::check_image_name(request.name));
   TRY(const WorkFolder work, state_->work());
-  const StepContext context{state_->config, progress, std::move(stop), work.path(), request.workspace};
+  TRY(StepContext context, state_->begin(request.workspace, "import", progress, std::move(stop)));
+  context.work = work.path();
   image::ImportSource source{.kind = request.kind, .tag = request.tag, .reference = request.reference};
   if (request.kind != image::SourceKind::registry) {
     if (request.files.empty()) return fail(ErrorCode::invalid_argument, "the image to import was not uploaded");
     const fs::path folder = work.path() / "source";
     progress({.phase = "import", .message = "reading the upload"});
+    TRY_VOID(keep_uploads(context, request.files));
     TRY_VOID(materialize(*state_->config.store, request.workspace, request.files, folder));
     source.path = request.kind == image::SourceKind::docker_archive ? folder / request.files.front().path : folder;
   }
@@ -195,7 +237,8 @@ Result<catalog::ImageRecord> Builder::import_image(const ImportRequest& request,
     const std::string_view scheme = request.kind == image::SourceKind::oci_layout ? "oci" : "docker-archive";
     imported.source = fmt::format("{}:{}", scheme, request.tag.empty() ? request.name : request.tag);
   }
-  return imported;
+  TRY_VOID(context.intent->hand_over());
+  return ImportResult{std::move(imported), context.intent->id()};
 }
 
 }  // namespace hearth::build

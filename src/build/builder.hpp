@@ -26,8 +26,9 @@ struct BuilderConfig {
   /// A layer's root as a detached read-only mount, ids as in the image: what ImagefsClient::layer answers.
   std::function<Result<UniqueFd>(const std::string& workspace, const Digest& digest)> mount_layer;
   std::shared_ptr<container::ContainerRuntime> runtime;
-  std::filesystem::path directory;  // DATA/node: build/ for work, pip-cache/; on a disk, not tmpfs
+  std::filesystem::path directory;  // DATA/node: build/ for work, pip-cache/, chunks/; on a disk, not tmpfs
   container::IdMap ids;             // of build containers alone
+  std::string node_id;              // for people who look at intents
 };
 
 struct BuildRequest {
@@ -39,6 +40,12 @@ struct BuildRequest {
 struct BuildResult {
   catalog::ImageSpec image;
   uint64_t stale_pyc = 0;  // .pyc files Python would recompile at every start
+  std::string intent;      // keeps the layers; to be ended once the version is written: blob::end_intent()
+};
+
+struct ImportResult {
+  catalog::ImageRecord record;
+  std::string intent;  // as above
 };
 
 struct ImportRequest {
@@ -64,8 +71,8 @@ class Builder {
   Result<catalog::ImageRecord> ensure_base(const ProgressSink& progress, std::stop_token stop = {});
 
   /// Imports an image; whoever asked for it writes the record under the name (Catalog::set_image).
-  Result<catalog::ImageRecord> import_image(const ImportRequest& request, const ProgressSink& progress,
-                                            std::stop_token stop = {});
+  Result<ImportResult> import_image(const ImportRequest& request, const ProgressSink& progress,
+                                    std::stop_token stop = {});
 
  private:
   struct State;

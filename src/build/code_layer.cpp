@@ -111,8 +111,7 @@ Result<BuiltLayer> store_artifact(const StepContext& context, const Manifest& co
   });
   TRY_VOID(materialize(*context.config.store, context.workspace, content, folder, reading));
   const auto scope = image::StoreScope::workspace(context.workspace);
-  image::BuildOptions options;
-  options.stop = context.stop;
+  image::BuildOptions options = layer_options(context);
   options.progress = now_and_then([&context, total](uint64_t done) {
     context.progress({.phase = "artifacts", .message = "storing artifacts", .done = done, .total = total});
   });
@@ -162,11 +161,9 @@ Result<BuiltLayer> make_code_layer(const StepContext& context, const CodeRequest
   TRY_VOID(make_placeholders(request, code));
   TRY_VOID(check_and_compile(context, request, code));
   TRY_VOID(settle_times(files, root, code));
-  image::BuildOptions options;
-  options.stop = context.stop;
   TRY(const image::LayerSummary summary,
       image::build_layer_from_directory(context.config.store, image::StoreScope::workspace(context.workspace), root, {},
-                                        options));
+                                        layer_options(context)));
   return BuiltLayer{{summary.digest, summary.content_bytes, catalog::LayerRole::code}, summary.stale_pyc};
 }
 

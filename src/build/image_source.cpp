@@ -16,6 +16,8 @@ Result<catalog::ImageRecord> import_source(const StepContext& context, const ima
   image::ImportOptions options;
   options.work_directory = context.work;
   options.stop = context.stop;
+  options.intent = context.intent;
+  options.catalogue = context.catalogue;
   options.progress = [&context](const image::ImportProgress& progress) {
     context.progress({.phase = "import",
                       .message = std::string(progress.message.empty() ? progress.phase : progress.message),

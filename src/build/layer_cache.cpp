@@ -1,3 +1,5 @@
+#include "build/layer_cache.hpp"
+
 #include "blob/object_store.hpp"
 #include "build/build_steps.hpp"
 #include "image/store_scope.hpp"
@@ -10,8 +12,12 @@ namespace {
 
 using nlohmann::json;
 
+std::string cache_prefix(std::string_view workspace) {
+  return fmt::format("ws/{}/build-cache/", workspace);
+}
+
 std::string object_key(const StepContext& context, const std::string& key) {
-  return fmt::format("ws/{}/build-cache/{}.json", context.workspace, Digest::of(key).hex());
+  return fmt::format("{}{}.json", cache_prefix(context.workspace), Digest::of(key).hex());
 }
 
 std::optional<BuiltLayer> parse(const std::string& text) {
@@ -36,9 +42,8 @@ Result<std::optional<BuiltLayer>> find_cached(const StepContext& context, const 
   if (!text) return fail_with_context("look for an earlier layer", std::move(text).error());
   std::optional<BuiltLayer> found = parse(*text);
   if (found) {
-    TRY(const auto size,
-        context.config.store->size(image::StoreScope::workspace(context.workspace).layer_key(found->layer.digest)));
-    if (size) return found;
+    TRY(const bool stays, keep_layer(context, found->layer.digest));
+    if (stays) return found;
   }
   TRY_VOID(context.config.store->remove(object_key(context, key)));  // its layer is gone: it would stand in the way
   return std::optional<BuiltLayer>();
@@ -53,6 +58,19 @@ Result<> remember(const StepContext& context, const std::string& key, const Buil
                       {"made", to_iso8601(wall_now())}};
   TRY_VOID(context.config.store->create(object_key(context, key), value.dump()));
   return {};
+}
+
+Result<std::vector<CachedLayer>> list_cached(blob::ObjectStore& store, std::string_view workspace) {
+  TRY(auto objects, store.list_objects(cache_prefix(workspace)));
+  std::vector<CachedLayer> cached;
+  for (blob::ObjectInfo& object : objects) {
+    auto text = store.get(object.key);
+    if (!text && text.error().code == ErrorCode::not_found) continue;  // removed since
+    if (!text) return fail_with_context("read " + object.key, std::move(text).error());
+    const std::optional<BuiltLayer> built = parse(*text);
+    cached.push_back({std::move(object), built ? std::optional(built->layer.digest) : std::nullopt});
+  }
+  return cached;
 }
 
 Result<std::vector<UniqueFd>> mount_layers(const StepContext& context, const std::vector<catalog::LayerRef>& layers) {

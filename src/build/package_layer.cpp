@@ -242,8 +242,7 @@ Result<BuiltLayer> make_package_layer(const StepContext& context, const PackageR
   image::WalkOptions walk;
   walk.marks = image::OverlayMarks::keep;
   walk.exclude = kLeftovers;
-  image::BuildOptions options;
-  options.stop = context.stop;
+  image::BuildOptions options = layer_options(context);
   options.progress = now_and_then([&context](uint64_t bytes) {
     context.progress({.phase = "packages", .message = "storing packages", .done = bytes});
   });

@@ -144,4 +144,9 @@ Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& r
   return {};
 }
 
+Result<size_t> count_missing(ApiClient& api, const std::vector<FolderEntry>& entries) {
+  TRY(const auto missing, ask_missing(api, distinct_parts({}, entries)));
+  return missing.size();
+}
+
 }  // namespace hearth::client

@@ -6,6 +6,7 @@
 #include "client/folder.hpp"
 #include "client/progress.hpp"
 
+#include <cstddef>
 #include <filesystem>
 #include <vector>
 
@@ -15,5 +16,8 @@ namespace hearth::client {
 /// is an error that says so.
 Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& root,
                         const std::vector<FolderEntry>& entries, Progress& progress);
+
+/// How many parts the server does not have, or no longer.
+Result<size_t> count_missing(ApiClient& api, const std::vector<FolderEntry>& entries);
 
 }  // namespace hearth::client

@@ -1,5 +1,6 @@
 #include "base/log.hpp"
 #include "catalog/catalog.hpp"
+#include "control/handed_intent.hpp"
 #include "control/handlers.hpp"
 #include "control/request_json.hpp"
 
@@ -73,14 +74,19 @@ net::Task<Result<std::string>> deploy(Control& control, std::shared_ptr<Deployme
   Result<std::string> answer = co_await ask_node(control, "build", deployment->build_params, operation, kBuildPatience);
   if (!answer) co_return Unexpected(answer.error());
   const Json built = Json::parse(*answer, nullptr, false);
+  const HandedIntent intent = read_intent(built, deployment->branch.workspace);
   if (!built.is_object() || !built.contains("image")) {
     co_return fail(ErrorCode::internal, "the node built no image: " + answer->substr(0, 200));
   }
   CO_TRY(catalog::ImageSpec image, catalog::image_spec_from_json(built["image"].dump()));
   operation->add_phase("publish", "creating the version");
-  auto create = [store = control.host.store(), deployment, image = std::move(image)]() mutable {
-    return catalog::Catalog(store).create_version(
+  auto create = [store = control.host.store(), deployment, intent,
+                 image = std::move(image)]() mutable -> Result<catalog::VersionRecord> {
+    TRY_VOID(check_in_time(intent));
+    auto created = catalog::Catalog(store).create_version(
         {.branch = deployment->branch, .config = deployment->config, .image = std::move(image)});
+    end_handed(*store, intent);
+    return created;
   };
   Result<catalog::VersionRecord> record = co_await in_pool(control, std::move(create));
   if (!record) co_return Unexpected(record.error());

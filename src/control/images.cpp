@@ -1,4 +1,5 @@
 #include "catalog/catalog.hpp"
+#include "control/handed_intent.hpp"
 #include "control/handlers.hpp"
 #include "control/request_json.hpp"
 
@@ -53,9 +54,13 @@ net::Task<Result<std::string>> import_image(Control& control, std::shared_ptr<Im
   if (!answer) co_return Unexpected(answer.error());
   CO_TRY(catalog::ImageRecord record, catalog::image_record_from_json(*answer));
   record.name = import->name;
+  const HandedIntent intent = read_intent(Json::parse(*answer, nullptr, false), import->workspace);
   operation->add_phase("publish", "naming the image");
-  auto name = [store = control.host.store(), import, record]() {
-    return catalog::Catalog(store).set_image({.workspace = import->workspace, .name = import->name}, record);
+  auto name = [store = control.host.store(), import, record, intent]() -> Result<> {
+    TRY_VOID(check_in_time(intent));
+    auto named = catalog::Catalog(store).set_image({.workspace = import->workspace, .name = import->name}, record);
+    end_handed(*store, intent);
+    return named;
   };
   Result<> named = co_await in_pool(control, std::move(name));
   if (!named) co_return Unexpected(named.error());

@@ -37,8 +37,9 @@ Result<std::string> run_build(build::Builder& builder, const nlohmann::json& par
       builder.build(
           request, [&control](const build::Progress& progress) { control.progress(progress_json(progress)); },
           control.stop));
-  return to_text(
-      {{"image", nlohmann::json::parse(catalog::image_spec_to_json(built.image))}, {"stale_pyc", built.stale_pyc}});
+  return to_text({{"image", nlohmann::json::parse(catalog::image_spec_to_json(built.image))},
+                  {"stale_pyc", built.stale_pyc},
+                  {"intent", built.intent}});
 }
 
 Result<std::string> run_import(build::Builder& builder, const nlohmann::json& params, const CallControl& control) {
@@ -62,11 +63,13 @@ Result<std::string> run_import(build::Builder& builder, const nlohmann::json& pa
   request.tag = text_field(source, "tag");
   request.reference = text_field(source, "reference");
   TRY(request.files, files_of(source));
-  TRY(const catalog::ImageRecord record,
+  TRY(const build::ImportResult imported,
       builder.import_image(
           request, [&control](const build::Progress& progress) { control.progress(progress_json(progress)); },
           control.stop));
-  return catalog::image_record_to_json(record);
+  nlohmann::json json = nlohmann::json::parse(catalog::image_record_to_json(imported.record));
+  json["intent"] = imported.intent;
+  return to_text(json);
 }
 
 using Method = Result<std::string> (*)(build::Builder&, const nlohmann::json&, const CallControl&);

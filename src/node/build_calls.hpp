@@ -10,8 +10,9 @@
 
 namespace hearth::node {
 
-/// "build" {"workspace","config_toml","files"} → {"image","stale_pyc"} and "import_image" {"workspace","name","source":
-/// {"kind","tag"?,"reference"?,"files"?}} → the image record. Progress: {"phase","message"?,"done"?,"total"?,"log"?}.
+/// "build" {"workspace","config_toml","files"} → {"image","stale_pyc","intent"} and "import_image" {"workspace","name",
+/// "source": {"kind","tag"?,"reference"?,"files"?}} → the image record with "intent". Progress:
+/// {"phase","message"?,"done"?,"total"?,"log"?}. Whoever writes the version or the name ends the intent after that.
 std::map<std::string, BlockingCall> build_calls(const std::shared_ptr<build::Builder>& builder);
 
 }  // namespace hearth::node
