@@ -273,8 +273,9 @@ void ErofsBackend::State::keep_house() {
   release_unused();
 }
 
-/// When a disk of the cache is full of what mounted layers need: those go that nobody has mounted but we. The kernel
-/// tells only once our own mounts are closed; who has it mounted keeps it, and is served as before.
+/// When a disk of the cache is full of what mounted layers need, or garbage collection wants to have a layer back:
+/// those go that nobody has mounted but we. The kernel tells only once our own mounts are closed; who has it mounted
+/// keeps it, and is served as before.
 void ErofsBackend::State::release_unused() {
   std::vector<Mounted> given_up;
   {
@@ -282,7 +283,8 @@ void ErofsBackend::State::release_unused() {
     for (auto at = mounted.begin(); at != mounted.end();) {
       const auto& packs_here = packs_of(*at->second.layer);
       const bool tight = std::ranges::any_of(packs_here, [](const auto& pack) { return !pack->room_for_prefetch(); });
-      if (!tight || mono_now() - at->second.asked < kKeepFor) {
+      const bool wanted_back = core->leases().is_wanted_back(at->second.layer->index().digest());
+      if ((!tight && !wanted_back) || mono_now() - at->second.asked < kKeepFor) {
         ++at;
         continue;
       }

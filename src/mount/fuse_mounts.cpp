@@ -226,7 +226,8 @@ void FuseMounts::keep_house() {
     for (auto& [session, mount] : mounts_) {
       if (!mount.mount) continue;
       tune_read_ahead(mount);
-      if (mono_now() - mount.asked < kKeepFor || !is_tight(*mount.layer)) continue;
+      const bool wanted_back = core_.leases().is_wanted_back(mount.layer->index().digest());
+      if (mono_now() - mount.asked < kKeepFor || !(wanted_back || is_tight(*mount.layer))) continue;
       given_up.emplace_back(fmt::format("{}/{}", mount.name, kMount), std::move(mount.mount));
     }
   }

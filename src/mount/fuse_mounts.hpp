@@ -44,7 +44,7 @@ class FuseMounts {
   Result<> make(const std::shared_ptr<CachedLayer>& layer, uint32_t id_base);
 
   /// Once a second: read-ahead as it suits what has come, and mounts given up that nobody asked for in a long time when
-  /// the cache is full.
+  /// the cache is full or garbage collection wants the layer back.
   void keep_house();
 
  private:

@@ -4,6 +4,9 @@
 #include "blob/pack_mirror.hpp"
 #include "blob/range_reader.hpp"
 
+#include <unistd.h>
+
+#include <string>
 #include <utility>
 
 namespace hearth::mount {
@@ -19,6 +22,11 @@ Result<std::unique_ptr<StoreTier>> open_store_tier(const LazyOptions& options, s
   TRY(auto mirror, blob::PackMirror::open({.url = options.pack_url, .secret_file = options.pack_url_secret}, reader));
   return std::make_unique<StoreTier>(std::move(mirror),
                                      StoreTier::Options{.has_mirror = true, .prefetch_limit = &prefetch_limit});
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? std::string(name) : std::string("node");
 }
 
 }  // namespace
@@ -41,7 +49,8 @@ Result<std::unique_ptr<LazyCore>> LazyCore::open(LazyOptions options, std::share
                                                             .observer = [raw](const FetchEvent& event) {
                                                               if (raw->starts_) raw->starts_->fetched(event);
                                                             }});
-  core->layers_ = std::make_unique<LazyLayers>(store, core->cache_);
+  core->leases_ = std::make_shared<image::LayerLeases>(store, image::LeaseOptions{.holder = host_name()});
+  core->layers_ = std::make_unique<LazyLayers>(store, core->cache_, core->leases_);
   core->grants_ = std::make_unique<Grants>(options.dir / "grants", store);
   core->starts_ = std::make_unique<Starts>(StartsOptions{.store = store,
                                                          .fetcher = core->fetcher_.get(),

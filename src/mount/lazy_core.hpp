@@ -57,6 +57,8 @@ class LazyCore {
   DiskCache& cache() { return *cache_; }
   Fetcher& fetcher() { return *fetcher_; }
   LazyLayers& layers() { return *layers_; }
+  /// Which layers are open is told to garbage collection, and it tells which it would like to have back.
+  image::LayerLeases& leases() { return *leases_; }
   const Grants& grants() const { return *grants_; }
   Starts& starts() { return *starts_; }
   MetricRegistry& metrics() { return metrics_; }
@@ -85,6 +87,7 @@ class LazyCore {
   std::unique_ptr<Fetcher> fetcher_;
   std::unique_ptr<CacheVerifier> verifier_;
   std::unique_ptr<BackgroundCompletion> completion_;  // null: layers stay incomplete
+  std::shared_ptr<image::LayerLeases> leases_;
   std::unique_ptr<LazyLayers> layers_;
   std::unique_ptr<Grants> grants_;
   std::unique_ptr<Starts> starts_;

@@ -18,6 +18,12 @@ namespace {
 
 constexpr std::string_view kIndexFile = "index";
 constexpr std::string_view kWorkspaceFile = "workspace";
+constexpr std::string_view kComparedFile =
+    "compared";  // when the index was the store's: a file's time is that of its use
+constexpr size_t kComparedBytesMax = 64;
+constexpr size_t kIndexCheckBytes = 32;               // at the end of an index: the checksum of its places
+constexpr std::chrono::minutes kIndexTrustedFor{30};  // half the grace of garbage collection
+constexpr seconds kIndexCheckPatience{2};
 
 /// Whole or not at all, but not synced: a torn file does not match its digest and is fetched again.
 Result<> keep_file(const std::filesystem::path& path, std::string_view bytes) {
@@ -59,7 +65,21 @@ Result<> LazyLayers::keep(const std::string& workspace, const Digest& digest, st
   TRY(const auto index_path, cache_->layer_path(digest, kIndexFile));
   TRY_VOID(keep_file(index_path, index));
   TRY(const auto workspace_path, cache_->layer_path(digest, kWorkspaceFile));
-  return keep_file(workspace_path, workspace);
+  TRY_VOID(keep_file(workspace_path, workspace));
+  return note_compared(digest);
+}
+
+Result<> LazyLayers::note_compared(const Digest& digest) const {
+  TRY(const auto path, cache_->layer_path(digest, kComparedFile));
+  return keep_file(path, to_iso8601(wall_now()));
+}
+
+bool LazyLayers::was_compared_lately(const Digest& digest) const {
+  const auto path = cache_->layer_path(digest, kComparedFile);
+  if (!path) return true;
+  const auto text = read_file(*path, kComparedBytesMax);
+  const auto at = text ? from_iso8601(*text) : std::nullopt;
+  return at && wall_now() >= *at && wall_now() - *at < kIndexTrustedFor;
 }
 
 Result<std::shared_ptr<const image::LayerIndex>> LazyLayers::fetched_index(const std::string& workspace,
@@ -96,14 +116,53 @@ Result<std::shared_ptr<CachedLayer>> LazyLayers::with_packs(std::string workspac
     TRY(auto pack, cache_->pack(info, std::move(fd)));
     adopted.push_back(std::move(pack));
   }
-  return CachedLayer::open(*cache_, std::move(index), std::move(workspace));
+  const Digest digest = index->digest();
+  TRY(auto layer, CachedLayer::open(*cache_, std::move(index), workspace));
+  if (!leases_) return layer;
+  // What is not here yet must stay in the store for as long as somebody may read it.
+  struct Leased {
+    std::shared_ptr<CachedLayer> layer;
+    std::shared_ptr<void> lease;
+  };
+  const auto leased = std::make_shared<Leased>(Leased{std::move(layer), leases_->hold(workspace, digest)});
+  return std::shared_ptr<CachedLayer>(leased, leased->layer.get());
 }
 
 Result<std::shared_ptr<CachedLayer>> LazyLayers::open(const std::string& workspace, const Digest& digest) {
-  auto index = local_index(digest);
-  if (!index) index = fetched_index(workspace, digest);
-  if (!index) return Unexpected(index.error());
-  return with_packs(workspace, std::move(*index));
+  if (auto local = local_index(digest)) {
+    auto layer = with_packs(workspace, std::move(*local));
+    if (!layer || (*layer)->complete() || is_current(workspace, digest)) return layer;
+    log_info("a layer was stored anew; its content is read from there", {{"layer", digest.hex().substr(0, 12)}});
+  }
+  TRY(auto index, fetched_index(workspace, digest));
+  return with_packs(workspace, std::move(index));
+}
+
+/// Whether the kept index is the one in the store. When a layer was collected and an equal tree stored anew, the same
+/// content may lie in other packs. What the store does not say in time is taken as it is.
+bool LazyLayers::is_current(const std::string& workspace, const Digest& digest) const {
+  const auto path = cache_->layer_path(digest, kIndexFile);
+  if (!path || was_compared_lately(digest)) return true;
+  const auto local = read_file(*path, image::kMaxIndexBytes);
+  if (!local || local->size() < kIndexCheckBytes) return false;
+  const uint64_t offset = local->size() - kIndexCheckBytes;
+  for (const auto& scope : image::StoreScope::lookup_order(workspace)) {
+    std::string check;
+    const auto sink = [&check](std::string_view bytes) -> Result<> {
+      check += bytes;
+      return {};
+    };
+    const auto read = store_->read(scope.layer_key(digest), {offset, kIndexCheckBytes}, sink,
+                                   {.deadline = Deadline::after(mono_now(), kIndexCheckPatience)});
+    if (!read && read.error().code == ErrorCode::not_found) continue;
+    if (!read && read.error().code != ErrorCode::corrupt) return true;
+    if (!read || check != std::string_view(*local).substr(offset)) return false;
+    if (auto noted = note_compared(digest); !noted) {
+      log_warning("an index is compared again at its next use", {{"error", noted.error().message}});
+    }
+    return true;
+  }
+  return true;
 }
 
 Result<std::shared_ptr<CachedLayer>> LazyLayers::reopen(const Digest& digest) {

@@ -5,6 +5,7 @@
 #include "base/result.hpp"
 #include "blob/object_store.hpp"
 #include "image/layer_index.hpp"
+#include "image/layer_leases.hpp"
 #include "mount/cached_layer.hpp"
 #include "mount/disk_cache.hpp"
 
@@ -22,8 +23,10 @@ namespace hearth::mount {
 /// Thread-safe. What is on disk is verified when it is read, so nothing here needs to be synced.
 class LazyLayers {
  public:
-  LazyLayers(std::shared_ptr<blob::ObjectStore> store, std::shared_ptr<DiskCache> cache)
-      : store_(std::move(store)), cache_(std::move(cache)) {}
+  /// What is open is leased (docs/formats/store.md); `leases` may be null.
+  LazyLayers(std::shared_ptr<blob::ObjectStore> store, std::shared_ptr<DiskCache> cache,
+             std::shared_ptr<image::LayerLeases> leases = nullptr)
+      : store_(std::move(store)), cache_(std::move(cache)), leases_(std::move(leases)) {}
 
   /// Fill descriptors of packs that an earlier process had opened: they are used instead of opening the files, which
   /// may carry marks. Before any layer is opened.
@@ -38,6 +41,9 @@ class LazyLayers {
   Result<std::shared_ptr<const image::LayerIndex>> local_index(const Digest& digest) const;
   Result<std::shared_ptr<const image::LayerIndex>> fetched_index(const std::string& workspace,
                                                                  const Digest& digest) const;
+  Result<> note_compared(const Digest& digest) const;
+  bool was_compared_lately(const Digest& digest) const;
+  bool is_current(const std::string& workspace, const Digest& digest) const;
   Result<> keep(const std::string& workspace, const Digest& digest, std::string_view index) const;
   Result<std::shared_ptr<CachedLayer>> with_packs(std::string workspace,
                                                   std::shared_ptr<const image::LayerIndex> index);
@@ -45,6 +51,7 @@ class LazyLayers {
 
   std::shared_ptr<blob::ObjectStore> store_;
   std::shared_ptr<DiskCache> cache_;
+  std::shared_ptr<image::LayerLeases> leases_;
   std::mutex mutex_;
   std::map<std::string, UniqueFd> inherited_;  // by hex of the pack's digest
 };
