@@ -1,6 +1,6 @@
 #include "image/layer_reader.hpp"
 
-#include <zstd.h>
+#include "image/stored_chunk.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -42,21 +42,9 @@ Result<std::string> LayerReader::read_pack(uint32_t pack, uint64_t offset, uint6
 }
 
 Result<std::string> LayerReader::decode_chunk(uint32_t chunk, std::string_view stored) const {
-  const ChunkInfo info = index_->chunk(chunk);
-  std::string bytes;
-  if (index_->location(chunk).encoding == ChunkEncoding::raw) {
-    bytes = stored;
-  } else {
-    bytes.resize_and_overwrite(info.length, [&stored](char* buffer, size_t capacity) {
-      const size_t size = ::ZSTD_decompress(buffer, capacity, stored.data(), stored.size());
-      return ::ZSTD_isError(size) != 0 ? size_t{0} : size;
-    });
-  }
-  if (bytes.size() != info.length || Digest::of(bytes) != info.digest) {
-    return fail(ErrorCode::corrupt, "layer " + index_->digest().to_string() + ": chunk " + std::to_string(chunk) +
-                                        " does not match its digest " + info.digest.hex());
-  }
-  return bytes;
+  auto bytes = decode_stored_chunk(index_->chunk(chunk), index_->location(chunk).encoding, stored);
+  if (bytes) return bytes;
+  return fail_with_context("layer " + index_->digest().to_string() + ": chunk " + std::to_string(chunk), bytes.error());
 }
 
 Result<std::string> LayerReader::read_chunk(uint32_t chunk) const {
