@@ -1,4 +1,5 @@
 // hearth node: runs replicas on this machine.
+#include "app/duration_flag.hpp"
 #include "app/role_settings.hpp"
 #include "node/run.hpp"
 
@@ -7,6 +8,11 @@
 namespace hearth::app {
 
 namespace {
+
+struct CollectionFlags {
+  std::string every = "1d";
+  std::string grace = "1h";
+};
 
 void add_node(CLI::App& parent) {
   auto config = std::make_shared<node::Config>();
@@ -24,11 +30,18 @@ void add_node(CLI::App& parent) {
   command->add_option("--runner-dir", config->runner_dir, "Folder of the Python runner [beside the program]");
   command->add_option("--router-gid", config->router_gid, "Group that may connect to the socket");
   command->add_option("--starts", config->start_permits, "Replicas started at once")->capture_default_str();
+  auto collection = std::make_shared<CollectionFlags>();
+  command->add_option("--gc-every", collection->every, "Between garbage collections of the object store; 0: none")
+      ->capture_default_str();
+  command->add_option("--gc-grace", collection->grace, "How long garbage lies condemned before it goes")
+      ->capture_default_str();
   command->add_flag("--keep-replicas", config->keep_replicas, "SIGTERM leaves the replicas running");
   const RoleSettings settings =
       RoleSettings(*command, "node").require({"socket", "run-dir", "dir", "store", "holder", "imagefs"});
-  on_run(*command, [config, settings] {
+  on_run(*command, [config, collection, settings] {
     settings.apply();
+    config->gc_every = duration_of(collection->every, "--gc-every");
+    config->gc_grace = duration_of(collection->grace, "--gc-grace");
     begin_role("node");
     const auto served = node::run(*config);
     return served ? kDone : report(served.error());

@@ -136,11 +136,12 @@ def base_store():
 
 @pytest.fixture(scope="session")
 def make_server(base_store):
-    """Starts servers that are always stopped in the end: make_server(*args of `hearth up`)."""
+    """Starts servers that are always stopped in the end: make_server(*args of `hearth up`, env={…})."""
     servers = []
 
-    def make(*up_args):
+    def make(*up_args, env=None):
         server = Server(tempfile.mkdtemp(prefix="hearth-e2e-"), *up_args)
+        server.env |= env or {}
         servers.append(server)
         store = server.data_dir / "store"
         store.parent.mkdir(parents=True)

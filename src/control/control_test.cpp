@@ -1,4 +1,5 @@
 #include "base/random_id.hpp"
+#include "blob/intent.hpp"
 #include "catalog/catalog.hpp"
 #include "control/control_api.hpp"
 #include "net/byte_channel.hpp"
@@ -297,6 +298,9 @@ INSTANTIATE_TEST_SUITE_P(
         RefusalRow{"UnknownKey", "DELETE", "keys/nope", "", 404, "nope"},
         RefusalRow{"UnknownImage", "GET", "images/nope", "", 404, "nope"},
         RefusalRow{"BadImageSource", "POST", "images", R"({"name":"x","source":{"kind":"zip"}})", 400, "kind"},
+        RefusalRow{"NegativeGrace", "POST", "store/gc", R"({"grace_seconds":-1})", 400, "grace_seconds"},
+        RefusalRow{"GraceOfAThousandYears", "POST", "store/gc", R"({"grace_seconds":1e12})", 400, "grace_seconds"},
+        RefusalRow{"DeepIsNoFlag", "POST", "store/verify", R"({"deep":"yes"})", 400, "deep"},
         RefusalRow{"BadSince", "GET", "models/digits/logs?since=yesterday", "", 400, "since"},
         RefusalRow{"BadLimit", "GET", "models/digits/logs?limit=0", "", 400, "limit"}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -348,6 +352,43 @@ TEST_F(ControlTest, NamesAnImportedImage) {
   EXPECT_EQ(seen.back()["result"]["name"], "deb");
   EXPECT_EQ(call("GET", "images/deb").parsed()["source"], "docker://debian:12");
   EXPECT_EQ(call("GET", "images").parsed()["images"].size(), 1u);
+}
+
+/// A version that is written names the layers; then what kept them until now may end.
+TEST_F(ControlTest, EndsTheIntentOfABuildOnceTheVersionIsWritten) {
+  auto intent = *blob::Intent::begin(store_, {.workspace = "default", .owner = "test"});
+  ASSERT_TRUE(intent->hand_over());
+  const std::string id = intent->id();
+  intent.reset();
+  ASSERT_EQ(blob::read_intents(*store_, "default")->size(), 1u);
+  const json built = {{"image", json::parse(catalog::image_spec_to_json({}))}, {"intent", id}};
+  host_->answers.emplace("build", built.dump());
+  const auto started = call("POST", "deployments", deployment()).parsed()["operation"].get<std::string>();
+  EXPECT_TRUE(lines(call("GET", "operations/" + started + "/events").body).back().contains("result"));
+  EXPECT_EQ(blob::read_intents(*store_, "default")->size(), 0u);
+}
+
+TEST_F(ControlTest, HasTheNodeLookAfterTheStore) {
+  const auto started = call("POST", "store/gc", R"({"dry_run":true,"grace_seconds":0.5})");
+  ASSERT_EQ(started.status, 202) << started.body;
+  ASSERT_TRUE(loop_.run_until([this] { return !host_->calls.empty(); }));
+  EXPECT_EQ(host_->calls[0].method, "store_gc");
+  EXPECT_EQ(json::parse(host_->calls[0].params),
+            json::parse(R"({"workspace":"default","dry_run":true,"grace_ms":500})"));
+  host_->calls[0].progress(R"({"phase":"look"})");
+  host_->calls[0].done(R"({"deleted":{"objects":1,"bytes":2}})");
+  const auto seen =
+      lines(call("GET", "operations/" + started.parsed()["operation"].get<std::string>() + "/events").body);
+  EXPECT_EQ(seen.front()["phase"], "look");
+  EXPECT_EQ(seen.back()["result"]["deleted"]["bytes"], 2);
+
+  EXPECT_EQ(finish(send("POST", "store/verify", R"({"deep":true})", "other")).status, 202);
+  ASSERT_TRUE(loop_.run_until([this] { return host_->calls.size() == 2; }));
+  EXPECT_EQ(json::parse(host_->calls[1].params), json::parse(R"({"workspace":"other","deep":true})"));
+  host_->calls[1].done("{}");
+  EXPECT_EQ(call("POST", "store/du").status, 202) << "a body may be left out";
+  ASSERT_TRUE(loop_.run_until([this] { return host_->calls.size() == 3; }));
+  host_->calls[2].done("{}");
 }
 
 TEST_F(ControlTest, ShowsAndFollowsLogs) {

@@ -21,6 +21,11 @@ Answer get_images(Control& control, CallPtr call);
 Answer get_image(Control& control, CallPtr call);
 Answer get_image_report(Control& control, CallPtr call);
 
+// store.cpp
+Answer post_store_du(Control& control, CallPtr call);
+Answer post_store_gc(Control& control, CallPtr call);
+Answer post_store_verify(Control& control, CallPtr call);
+
 // models.cpp
 Answer get_models(Control& control, CallPtr call);
 Answer delete_model(Control& control, CallPtr call);

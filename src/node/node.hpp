@@ -45,6 +45,8 @@ struct NodeOptions {
   std::function<void()> on_change;         // a replica changed: something to announce
   Duration router_patience = seconds(30);  // how long requests of a router that is gone are carried on
   std::map<std::string, BlockingCall> calls;
+  std::map<std::string, BlockingCall> store_calls;  // run in store_pool: they may take hours, builds must not wait
+  net::BlockingPool* store_pool = nullptr;          // null: Parts::call_pool
 };
 
 enum class AfterStop { replicas_stop, replicas_stay };
@@ -118,7 +120,12 @@ class Node {
 
   // calls (node_calls.cpp)
   void on_call(RouterSession& session, const wire::Request& request);
-  void run_blocking(uint64_t id, const BlockingCall& call, std::string params);
+  struct PooledCall {
+    const BlockingCall& call;
+    net::BlockingPool& pool;
+  };
+  std::optional<PooledCall> find_call(const std::string& method);
+  void run_blocking(uint64_t id, const PooledCall& call, std::string params);
   bool stop_call(const RouterSession& session, uint64_t id);
   void finish_call(uint64_t id, const Result<std::string>& result);
   Result<std::string> forget(const std::string& params);

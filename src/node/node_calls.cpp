@@ -1,5 +1,5 @@
-// Node: calls of routers that are no inference: status, forget and start_report here, the rest in the call
-// pool.
+// Node: calls of routers that are no inference: status, forget and start_report here, those that block in pools of
+// their own.
 #include "base/log.hpp"
 #include "node/json_fields.hpp"
 #include "node/node.hpp"
@@ -29,13 +29,21 @@ void Node::on_call(RouterSession& session, const wire::Request& request) {
   if (method == "status") return finish_call(request.id, status_json());
   if (method == "forget") return finish_call(request.id, forget(params));
   if (method == "start_report") return report_start(request.id, params);
-  if (const auto call = options_.calls.find(method); call != options_.calls.end()) {
-    return run_blocking(request.id, call->second, std::move(params));
-  }
+  if (const auto call = find_call(method)) return run_blocking(request.id, *call, std::move(params));
   finish_call(request.id, fail(ErrorCode::invalid_argument, "the node has no method '" + method + "'"));
 }
 
-void Node::run_blocking(uint64_t id, const BlockingCall& call, std::string params) {
+std::optional<Node::PooledCall> Node::find_call(const std::string& method) {
+  if (const auto call = options_.calls.find(method); call != options_.calls.end()) {
+    return PooledCall{call->second, parts_.call_pool};
+  }
+  if (const auto call = options_.store_calls.find(method); call != options_.store_calls.end()) {
+    return PooledCall{call->second, options_.store_pool != nullptr ? *options_.store_pool : parts_.call_pool};
+  }
+  return std::nullopt;
+}
+
+void Node::run_blocking(uint64_t id, const PooledCall& call, std::string params) {
   const auto progress = [&loop = parts_.loop, this, alive = alive_, id](std::string news) {
     loop.post([this, alive, id, news = std::move(news)] {
       if (!*alive) return;
@@ -47,8 +55,8 @@ void Node::run_blocking(uint64_t id, const BlockingCall& call, std::string param
     });
   };
   CallControl control{.progress = progress, .stop = calls_[id].stop.get_token()};
-  parts_.call_pool.run_then(
-      [call, params = std::move(params), control = std::move(control)] { return call(params, control); },
+  call.pool.run_then(
+      [call = call.call, params = std::move(params), control = std::move(control)] { return call(params, control); },
       [this, alive = alive_, id](const Result<std::string>& result) {
         if (*alive) finish_call(id, result);
       });

@@ -14,6 +14,8 @@
 #include "node/image_calls.hpp"
 #include "node/json_fields.hpp"
 #include "node/node.hpp"
+#include "node/store_calls.hpp"
+#include "node/store_care.hpp"
 
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -30,7 +33,8 @@ namespace {
 
 constexpr size_t kPoolThreads = 6;
 constexpr uint32_t kIdsPerPurpose = 65536;
-constexpr size_t kCallThreads = 2;  // builds at once
+constexpr size_t kCallThreads = 2;   // builds at once
+constexpr size_t kStoreThreads = 2;  // calls about the object store at once
 constexpr Duration kMetricsPatience = seconds(1);
 constexpr Duration kGroupEvery = seconds(5);
 
@@ -62,9 +66,11 @@ struct Process {
   std::shared_ptr<build::Builder> builder;
   std::map<std::string, BlockingCall> calls;
   std::shared_ptr<GroupKeeper> group;
+  std::shared_ptr<StoreCare> care;
   net::EventLoop loop;
   net::BlockingPool pool{loop, kPoolThreads};
   net::BlockingPool call_pool{loop, kCallThreads};
+  net::BlockingPool store_pool{loop, kStoreThreads};
   std::unique_ptr<fleet::FleetPublisher> publisher;
 };
 
@@ -95,6 +101,7 @@ Result<> open_builder(const Config& config, Process& process, std::shared_ptr<bl
   };
   builder.runtime = std::make_shared<container::ContainerRuntime>(std::move(runtime));
   builder.directory = config.dir;
+  builder.node_id = config.node_id.empty() ? host_name() : config.node_id;
   builder.ids = {.host_base = id_base};
   TRY(process.builder, build::Builder::open(std::move(builder)));
   return {};
@@ -104,6 +111,7 @@ Result<> open_parts(const Config& config, Process& process) {
   TRY(std::filesystem::path runner, find_runner(config.runner_dir));
   TRY(auto store, blob::open_store(config.store));
   process.catalog = std::make_shared<catalog::Catalog>(store);
+  process.care = std::make_shared<StoreCare>(store);
   TRY_VOID(make_directories(config.dir, 0711));
   auto client = std::make_shared<holder::Client>(config.holder);
   TRY(container::ContainerRuntime runtime,
@@ -164,7 +172,9 @@ Result<> run(const Config& config) {
                       .data_dir = config.dir,
                       .router_gid = config.router_gid,
                       .start_permits = config.start_permits,
-                      .calls = process.calls};
+                      .calls = process.calls,
+                      .store_calls = store_calls(process.care),
+                      .store_pool = &process.store_pool};
   std::function<void()> publish;
   options.on_change = [&publish] {
     if (publish) publish();
@@ -190,6 +200,8 @@ Result<> run(const Config& config) {
     const AfterStop after = number == SIGUSR1 || keep ? AfterStop::replicas_stay : AfterStop::replicas_stop;
     node.stop(after, [&process, after] { leave(process, after); });
   });
+  std::optional<RegularCollection> collection;
+  if (config.gc_every > Duration::zero()) collection.emplace(process.care, config.gc_every, config.gc_grace);
   log_info("node serves", {{"socket", config.socket.string()}, {"id", node_id}});
   process.loop.run();
   return {};
