@@ -170,6 +170,13 @@ TEST_F(ErofsBackendTest, ReadersGetWhatTheLayerWasMadeFrom) {
   EXPECT_EQ(read_all(must(mounted()).get()), 0);
 }
 
+TEST_F(ErofsBackendTest, AHolderThatIsAwayWhenImagefsStartsIsWaitedFor) {
+  const Process imagefs = start_imagefs();
+  std::this_thread::sleep_for(milliseconds(100));
+  const Process holder = start_holder();
+  EXPECT_EQ(read_all(must(mounted()).get()), 0);
+}
+
 TEST_F(ErofsBackendTest, ManyReadersAtOnceGetTheSame) {
   const Process holder = start_holder();
   wait_for_holder();
