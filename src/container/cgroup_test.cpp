@@ -70,14 +70,14 @@ TEST(Cgroup, ProcessIsFrozenThawedAndKilled) {
     auto cgroup = Cgroup::open(path, root).value();
     SpinningChild child(root, path);
     EXPECT_EQ(cgroup.process_count(), 1U);
-    ASSERT_TRUE(cgroup.freeze(Deadline::after(mono_now(), seconds(5))));
+    ASSERT_TRUE(cgroup.freeze(Deadline::after(mono_now(), seconds(60))));
     EXPECT_TRUE(cgroup.frozen().value());
     const auto cpu = cgroup.usage().value().cpu;
     std::this_thread::sleep_for(milliseconds(30));
     EXPECT_EQ(cgroup.usage().value().cpu, cpu);
     ASSERT_TRUE(cgroup.thaw());
     EXPECT_FALSE(cgroup.frozen().value());
-    ASSERT_TRUE(cgroup.freeze(Deadline::after(mono_now(), seconds(5))));
+    ASSERT_TRUE(cgroup.freeze(Deadline::after(mono_now(), seconds(60))));
     ASSERT_TRUE(cgroup.kill_all());  // frozen as it is
     int status = 0;
     ASSERT_EQ(::waitpid(child.pid, &status, 0), child.pid);

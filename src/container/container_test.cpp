@@ -175,7 +175,7 @@ TEST_F(Jail, ContainerIsFrozenThawedMeasuredAndDestroyed) {
   const auto container = must(runtime->start(spec("while :; do :; done")));
   EXPECT_TRUE(is_running(container));
   auto cgroup = must(runtime->cgroup(container));
-  must(cgroup.freeze(Deadline::after(mono_now(), seconds(5))));
+  must(cgroup.freeze(Deadline::after(mono_now(), seconds(60))));
   EXPECT_TRUE(must(cgroup.frozen()));
   const auto before = must(cgroup.usage()).cpu;
   std::this_thread::sleep_for(milliseconds(50));
@@ -185,7 +185,7 @@ TEST_F(Jail, ContainerIsFrozenThawedMeasuredAndDestroyed) {
   EXPECT_FALSE(must(cgroup.frozen()));
   const auto deadline = Deadline::after(mono_now(), seconds(10));
   while (must(cgroup.usage()).cpu <= before && !deadline.passed(mono_now()))
-    std::this_thread::sleep_for(milliseconds(5));
+    std::this_thread::sleep_for(milliseconds(60));
   EXPECT_GT(must(cgroup.usage()).cpu, before);
   must(runtime->destroy(container.id));
   EXPECT_FALSE(is_running(container));
@@ -195,7 +195,7 @@ TEST_F(Jail, ContainerIsFrozenThawedMeasuredAndDestroyed) {
 
 TEST_F(Jail, FrozenContainerCanBeDestroyed) {
   const auto container = must(runtime->start(spec("sleep 1000")));
-  must(must(runtime->cgroup(container)).freeze(Deadline::after(mono_now(), seconds(5))));
+  must(must(runtime->cgroup(container)).freeze(Deadline::after(mono_now(), seconds(60))));
   must(runtime->destroy(container.id));
   EXPECT_FALSE(is_running(container));
   must(runtime->destroy(container.id));  // again: nothing to do

@@ -7,13 +7,13 @@ namespace hearth::mount {
 
 void FetchQueue::add(QueuedChunk& chunk) {
   auto& line = lines_[static_cast<size_t>(chunk.precedence)];
-  chunk.at = line.insert(line.end(), &chunk);
+  chunk.at_ = line.insert(line.end(), &chunk);
   bytes_[static_cast<size_t>(chunk.precedence)] += chunk.stored_length;
   by_place_.emplace(std::pair{chunk.pack_id, chunk.stored_offset}, &chunk);
 }
 
 void FetchQueue::remove(QueuedChunk& chunk) {
-  lines_[static_cast<size_t>(chunk.precedence)].erase(chunk.at);
+  lines_[static_cast<size_t>(chunk.precedence)].erase(chunk.at_);
   bytes_[static_cast<size_t>(chunk.precedence)] -= chunk.stored_length;
   by_place_.erase({chunk.pack_id, chunk.stored_offset});
 }

@@ -33,7 +33,7 @@ struct QueuedChunk {
 
  private:
   friend class FetchQueue;
-  std::list<QueuedChunk*>::iterator at;
+  std::list<QueuedChunk*>::iterator at_;
 };
 
 /// Not thread-safe. First come, first served within a class. No two chunks in it begin at the same place of a pack.

@@ -32,7 +32,7 @@ struct Fetcher::State {
     return options.gate == nullptr || !options.gate->expects(pack.digest());
   }
 
-  void fill(FillRequest request, Done done);
+  void fill(const FillRequest& request, Done done);
   void order(const FillRequest& request, const PageRange& range, Done done);
   void order_ahead(const std::vector<ReaderStreams::Order>& orders, MonoTime now);
   void work();
@@ -247,7 +247,7 @@ void Fetcher::State::stop() {
 }
 
 /// Demand for one run of pages may be on its way by another road.
-void Fetcher::State::fill(FillRequest request, Done done) {
+void Fetcher::State::fill(const FillRequest& request, Done done) {
   order(request, pages_of(request.offset, request.length), std::move(done));
 }
 
@@ -272,7 +272,7 @@ void Fetcher::fill(FillRequest request, Done done) {
   }
   if (request.urgency == Urgency::prefetch) {
     if (!pack.room_for_prefetch()) return done(fail(ErrorCode::exhausted, "the cache is at its bounds"));
-    return state_->fill(std::move(request), std::move(done));
+    return state_->fill(request, std::move(done));
   }
   state_->last_demand.store(mono_now(), std::memory_order_relaxed);
   const auto missing = pack.missing(request.offset, request.length);
@@ -282,11 +282,11 @@ void Fetcher::fill(FillRequest request, Done done) {
         fail(ErrorCode::invalid_argument, "no mounted layer has all of these bytes of pack " + pack.digest().hex()));
   }
   auto* gate = state_->options.gate;
-  if (gate == nullptr || missing.size() != 1) return state_->fill(std::move(request), std::move(done));
+  if (gate == nullptr || missing.size() != 1) return state_->fill(request, std::move(done));
   // The gate takes the call only when it answers yes.
   const auto shared = std::make_shared<std::pair<FillRequest, Done>>(std::move(request), std::move(done));
   DemandGate::Again again = [state = state_, shared] {
-    state->fill(std::move(shared->first), std::move(shared->second));
+    state->fill(shared->first, std::move(shared->second));
   };
   if (!gate->wait(pack.digest(), missing[0].offset, missing[0].length, again)) again();
 }

@@ -90,21 +90,21 @@ FinishedFills FlightBoard::add(const std::shared_ptr<PackFile>& pack, const std:
       flight = &make(pack, chunk, wanted, now);
       queue_.add(*flight);
     } else if (wanted < flight->precedence) {
-      if (flight->state == Flight::State::queued) {
+      if (flight->state_ == Flight::State::queued) {
         queue_.promote(*flight, wanted);
       } else {
         flight->precedence = wanted;
       }
     }
     flight->awaited |= blocks_in(chunk, fill.range);
-    flight->calls.push_back(call);
+    flight->calls_.push_back(call);
   }
   return finished;
 }
 
 void FlightBoard::order_ahead(const std::shared_ptr<PackFile>& pack, const PackChunk& chunk, bool mark, MonoTime now) {
   if (Flight* flight = find(*pack, chunk); flight != nullptr) {
-    if (flight->state == Flight::State::queued && FetchClass::ahead < flight->precedence) {
+    if (flight->state_ == Flight::State::queued && FetchClass::ahead < flight->precedence) {
       queue_.promote(*flight, FetchClass::ahead);
     }
     return;
@@ -127,12 +127,12 @@ std::optional<FlightBoard::TakenRun> FlightBoard::take(const FetchLoad& load, Mo
   run.asked = flights.front()->asked;
   MonoTime deadline = now;
   for (Flight* flight : flights) {
-    flight->state = Flight::State::running;
+    flight->state_ = Flight::State::running;
     run.items.push_back({.chunk = flight->chunk,
                          .wanted = flight->precedence == FetchClass::demand ? flight->awaited : kAllBlocks,
                          .mark = flight->mark && flight->awaited == 0});
-    run.round = std::max(run.round, flight->wrong_rounds);
-    for (const auto& call : flight->calls) deadline = std::max(deadline, call->until);
+    run.round = std::max(run.round, flight->wrong_rounds_);
+    for (const auto& call : flight->calls_) deadline = std::max(deadline, call->until);
   }
   if (deadline != MonoTime::max() && deadline > now) run.deadline = Deadline(deadline);
   taken.bytes = flights.back()->chunk.stored_end() - flights.front()->stored_offset;
@@ -152,7 +152,7 @@ void FlightBoard::take_along(std::vector<Flight*>& flights, MonoTime now) {
     if (chunk.stored_offset > end + kRunGapBytesMax || chunk.stored_end() - begin > read_around_bytes_) return;
     Flight* flight = find(*pack, chunk);
     if (flight != nullptr) {
-      if (flight->state != Flight::State::queued) continue;
+      if (flight->state_ != Flight::State::queued) continue;
       queue_.remove(*flight);
     } else {
       if (pack->present(chunk.plain_offset, chunk.length)) continue;
@@ -165,7 +165,7 @@ void FlightBoard::take_along(std::vector<Flight*>& flights, MonoTime now) {
 
 bool FlightBoard::try_to_land(Flight& flight, FinishedFills& finished) {
   if (!blocks_present(*flight.pack, flight.chunk, flight.awaited)) return false;
-  for (const auto& call : flight.calls) {
+  for (const auto& call : flight.calls_) {
     if (!call->finished && --call->open_flights == 0) finish(*call, {}, finished);
   }
   erase(flight);
@@ -174,23 +174,23 @@ bool FlightBoard::try_to_land(Flight& flight, FinishedFills& finished) {
 
 void FlightBoard::failed(Flight& flight, const FetchFailure& failure, MonoTime now, FinishedFills& finished) {
   using Kind = FetchFailure::Kind;
-  for (const auto& call : flight.calls) call->trouble = failure.error.message;
+  for (const auto& call : flight.calls_) call->trouble = failure.error.message;
   bool again = false;
   switch (failure.kind) {
     case Kind::trouble:
       again = has_open_call(flight, Urgency::demand);  // what nobody waits for can be asked for again
       break;
     case Kind::wrong:
-      again = ++flight.wrong_rounds < kWrongRoundsMax && has_open_call(flight, std::nullopt);
+      again = ++flight.wrong_rounds_ < kWrongRoundsMax && has_open_call(flight, std::nullopt);
       break;
     case Kind::missing:
-      again = ++flight.missing_rounds < kMissingRoundsMax && has_open_call(flight, std::nullopt);
+      again = ++flight.missing_rounds_ < kMissingRoundsMax && has_open_call(flight, std::nullopt);
       break;
     case Kind::local:
       break;
   }
   if (again) {
-    delay(flight, now + pause(flight.attempts++));
+    delay(flight, now + pause(flight.attempts_++));
     return;
   }
   fail_calls(flight, told_to_readers(failure), finished);
@@ -210,7 +210,7 @@ std::optional<MonoTime> FlightBoard::tick(MonoTime now, FinishedFills& finished)
       flights_.erase({flight.pack.get(), flight.chunk.plain_offset});
       continue;
     }
-    flight.state = Flight::State::queued;
+    flight.state_ = Flight::State::queued;
     queue_.add(flight);
   }
   std::optional<MonoTime> next;
@@ -227,26 +227,26 @@ FinishedFills FlightBoard::cancel_all() {
   }
   std::vector<Flight*> waiting;
   for (const auto& [key, flight] : flights_) {
-    if (flight->state != Flight::State::running) waiting.push_back(flight.get());
+    if (flight->state_ != Flight::State::running) waiting.push_back(flight.get());
   }
   for (Flight* flight : waiting) erase(*flight);
   return finished;
 }
 
 bool FlightBoard::has_open_call(const Flight& flight, std::optional<Urgency> urgency) {
-  return std::ranges::any_of(flight.calls, [&urgency](const auto& call) {
+  return std::ranges::any_of(flight.calls_, [&urgency](const auto& call) {
     return !call->finished && (!urgency || call->urgency == *urgency);
   });
 }
 
 void FlightBoard::delay(Flight& flight, MonoTime until) {
-  std::erase_if(flight.calls, [](const auto& call) { return call->finished; });
-  flight.state = Flight::State::delayed;
-  flight.due = delayed_.emplace(until, &flight);
+  std::erase_if(flight.calls_, [](const auto& call) { return call->finished; });
+  flight.state_ = Flight::State::delayed;
+  flight.due_ = delayed_.emplace(until, &flight);
 }
 
 void FlightBoard::fail_calls(Flight& flight, const Error& error, FinishedFills& finished) {
-  for (const auto& call : flight.calls) {
+  for (const auto& call : flight.calls_) {
     if (!call->finished) finish(*call, Unexpected(error), finished);
   }
 }
@@ -260,8 +260,8 @@ void FlightBoard::finish(FillCall& call, Result<> result, FinishedFills& finishe
 }
 
 void FlightBoard::erase(Flight& flight) {
-  if (flight.state == Flight::State::queued) queue_.remove(flight);
-  if (flight.state == Flight::State::delayed) delayed_.erase(flight.due);
+  if (flight.state_ == Flight::State::queued) queue_.remove(flight);
+  if (flight.state_ == Flight::State::delayed) delayed_.erase(flight.due_);
   flights_.erase({flight.pack.get(), flight.chunk.plain_offset});
 }
 

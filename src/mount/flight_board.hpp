@@ -59,12 +59,12 @@ class FlightBoard {
    private:
     friend class FlightBoard;
     enum class State { queued, delayed, running };
-    State state = State::queued;
-    std::vector<std::shared_ptr<FillCall>> calls;
-    std::multimap<MonoTime, Flight*>::iterator due;  // when delayed
-    uint32_t attempts = 0;
-    uint32_t wrong_rounds = 0;
-    uint32_t missing_rounds = 0;
+    State state_ = State::queued;
+    std::vector<std::shared_ptr<FillCall>> calls_;
+    std::multimap<MonoTime, Flight*>::iterator due_;  // when delayed
+    uint32_t attempts_ = 0;
+    uint32_t wrong_rounds_ = 0;
+    uint32_t missing_rounds_ = 0;
   };
 
   struct TakenRun {

@@ -25,6 +25,9 @@ class ScriptedStore final : public blob::ObjectStore {
   };
   /// Called before each range read, without any lock; its error is the answer. Bytes are changed by `damage`.
   std::function<Result<>(const Read&)> before = [](const Read&) { return Result<>(); };
+  /// Called in a streamed read, when its first kFirstBytes have been handed on and more are to come.
+  std::function<void(const Read&)> midway = [](const Read&) {};
+  static constexpr size_t kFirstBytes = size_t{256} << 10;
   std::function<void(const Read&, std::string&)> damage = [](const Read&, std::string&) {};
 
   explicit ScriptedStore(std::shared_ptr<blob::ObjectStore> real) : real_(std::move(real)) {}
@@ -57,7 +60,11 @@ class ScriptedStore final : public blob::ObjectStore {
   Result<> read(std::string_view key, blob::ByteRange range, const blob::ByteSink& sink,
                 const blob::Patience& /*patience*/) override {
     TRY(const auto bytes, get_range(key, range.offset, range.length));
-    return sink(bytes);
+    const std::string_view all = bytes;
+    if (all.size() <= kFirstBytes) return sink(all);
+    TRY_VOID(sink(all.substr(0, kFirstBytes)));
+    midway({std::string(key), range.offset, range.length});
+    return sink(all.substr(kFirstBytes));
   }
   Result<std::string> get(std::string_view key) override { return real_->get(key); }
   Result<blob::Created> create(std::string_view key, std::string_view bytes) override {
