@@ -161,7 +161,9 @@ Result<UniqueFd> take_lock(const Layout& layout) {
 
 std::optional<Announcement> announcement_of_running(const Layout& layout) {
   const auto state = read_run_state(layout.state());
-  if (!state || !state->ready || !WatchedProcess::find(state->pid, state->start_time)) return std::nullopt;
+  if (!state || !state->ready) return std::nullopt;
+  const auto supervisor = WatchedProcess::find(state->pid, state->start_time);
+  if (!supervisor || supervisor->is_ending()) return std::nullopt;
   const auto context = client::read_context(layout.context());
   return Announcement{state->url, context ? context->key : "", layout.data, state->pid};
 }

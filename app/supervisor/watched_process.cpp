@@ -1,14 +1,51 @@
 #include "supervisor/watched_process.hpp"
 
+#include "base/file.hpp"
 #include "base/process.hpp"
 
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdint>
+#include <sstream>
+#include <string>
+#include <string_view>
 
 namespace hearth::supervisor {
+
+namespace {
+
+constexpr uint64_t kExiting = 0x4;  // PF_EXITING of the kernel's include/linux/sched.h
+
+/// Field 9 of /proc/PID/stat; 0 when it cannot be read.
+uint64_t kernel_flags(const std::string& stat) {
+  std::istringstream fields(stat.substr(std::min(stat.rfind(')'), stat.size())));
+  std::string skipped;
+  for (int field = 2; field < 9; ++field) fields >> skipped;
+  uint64_t flags = 0;
+  fields >> flags;
+  return flags;
+}
+
+/// Whether SIGKILL is in one of the two sets of pending signals in /proc/PID/status.
+bool kill_is_pending(std::string_view status) {
+  for (const std::string_view name : {"\nSigPnd:\t", "\nShdPnd:\t"}) {
+    const size_t at = status.find(name);
+    if (at == std::string_view::npos) continue;
+    const char* begin = status.data() + at + name.size();
+    uint64_t signals = 0;
+    std::from_chars(begin, status.data() + status.size(), signals, 16);
+    if ((signals >> (SIGKILL - 1) & 1) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 std::optional<WatchedProcess> WatchedProcess::child(pid_t pid) {
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -36,6 +73,13 @@ bool WatchedProcess::wait(Deadline deadline) const {
     if (ready >= 0) return ready > 0;
     if (errno != EINTR) return false;
   }
+}
+
+bool WatchedProcess::is_ending() const {
+  const std::string folder = "/proc/" + std::to_string(pid_);
+  const auto stat = read_file(folder + "/stat");
+  const auto status = read_file(folder + "/status");
+  return !stat || !status || (kernel_flags(*stat) & kExiting) != 0 || kill_is_pending(*status);
 }
 
 void WatchedProcess::signal(int number) const {

@@ -24,6 +24,8 @@ class WatchedProcess {
   /// Readable once the process has ended.
   int fd() const { return pidfd_.get(); }
   bool ended() const { return wait(Deadline(MonoTime::min())); }
+  /// Whether it was killed or exits, though it has not ended: what it holds, locks and sockets, is free in a moment.
+  bool is_ending() const;
   /// True when it ended in time.
   bool wait(Deadline deadline) const;
   void signal(int number) const;
