@@ -36,8 +36,8 @@ struct Options {
   bool json = false;
 };
 
-Finding of(std::string what, Weight weight, const Result<>& tried, std::string when_good) {
-  return {std::move(what), weight, tried.has_value(), tried ? std::move(when_good) : tried.error().message};
+Finding of(std::string what, Weight weight, const Result<>& tried, const std::string& when_good) {
+  return {std::move(what), weight, tried.has_value(), tried ? when_good : tried.error().message};
 }
 
 Finding program(const std::string& name, Weight weight, const std::string& what_for) {

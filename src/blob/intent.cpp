@@ -25,7 +25,7 @@ Intent::Intent(std::shared_ptr<ObjectStore> store, IntentOptions options)
     : store_(std::move(store)), options_(std::move(options)), id_(random_id()), renewed_(options_.time) {}
 
 Result<std::shared_ptr<Intent>> Intent::begin(std::shared_ptr<ObjectStore> store, IntentOptions options) {
-  const auto intent = std::shared_ptr<Intent>(new Intent(std::move(store), std::move(options)));
+  auto intent = std::shared_ptr<Intent>(new Intent(std::move(store), std::move(options)));
   TRY_VOID(intent->write_record({}));
   // Only now: a mark that is not seen here is younger than our intent, and its collector waits for us.
   TRY_VOID(intent->read_condemned("ws/" + intent->options_.workspace));

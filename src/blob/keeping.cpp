@@ -203,6 +203,7 @@ Result<std::vector<IntentState>> read_intents(ObjectStore& store, std::string_vi
   };
   TRY_VOID(read_all(store, prefix, [&intents] { intents.clear(); }, take));
   std::vector<IntentState> all;
+  all.reserve(intents.size());
   for (auto& [id, state] : intents) all.push_back(std::move(state));
   return all;
 }
@@ -223,6 +224,7 @@ Result<std::vector<CondemnedMark>> read_marks(ObjectStore& store, std::string_vi
   };
   TRY_VOID(read_all(store, prefix, [&marks] { marks.clear(); }, take));
   std::vector<CondemnedMark> all;
+  all.reserve(marks.size());
   for (auto& [id, mark] : marks) all.push_back(std::move(mark));
   return all;
 }

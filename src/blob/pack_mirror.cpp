@@ -191,7 +191,7 @@ Result<> PackMirror::stream(std::string_view key, ByteRange range, const ByteSin
   const Patience patience{.deadline = options.deadline, .stop = options.stop};
   Result<> taken;
   ByteRange left = range;
-  const auto read = state_->fetch(
+  auto read = state_->fetch(
       key, range,
       [&](std::string_view bytes) -> Result<> {
         if (options.limiter != nullptr) taken = options.limiter->take(bytes.size(), patience);

@@ -169,6 +169,7 @@ Result<std::string> RangeReader::State::read_pieces(std::string_view key, ByteRa
   {
     std::vector<std::jthread> threads;
     const auto extra = std::min<uint64_t>(pieces, static_cast<uint64_t>(options.pieces_at_once)) - 1;
+    threads.reserve(extra);
     for (uint64_t i = 0; i < extra; ++i) threads.emplace_back(work);
     work();
   }

@@ -41,9 +41,9 @@ Result<> add_setting(StoreUrl& parsed, std::string_view pair, const std::vector<
   return {};
 }
 
-std::string setting_or(const StoreUrl& url, std::string_view name, std::string otherwise) {
+std::string setting_or(const StoreUrl& url, std::string_view name, const std::string& otherwise) {
   const auto found = url.settings.find(name);
-  return found == url.settings.end() || found->second.empty() ? std::move(otherwise) : found->second;
+  return found == url.settings.end() || found->second.empty() ? otherwise : found->second;
 }
 
 }  // namespace

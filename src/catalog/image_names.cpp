@@ -94,6 +94,7 @@ Result<std::vector<ImageRecord>> Catalog::list_images(std::string_view workspace
     }
   }
   std::vector<ImageRecord> images;
+  images.reserve(by_name.size());
   for (auto& [name, record] : by_name) images.push_back(std::move(record));
   return images;
 }

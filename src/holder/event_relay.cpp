@@ -204,6 +204,7 @@ void EventRelay::refuse() {
 
 std::vector<std::string> EventRelay::names() const {
   std::vector<std::string> names;
+  names.reserve(names_.size());
   for (const auto& [name, key] : names_) names.push_back(name);
   return names;
 }

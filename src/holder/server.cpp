@@ -180,6 +180,7 @@ void Server::reap() {
   const std::vector<Exit> exits = reap_children();
   if (exits.empty()) return;
   std::vector<int> fds;
+  fds.reserve(clients_.size());
   for (const auto& [fd, client] : clients_) fds.push_back(fd);
   for (const Exit& exit : exits) {
     const Exit& numbered = history_.add(exit);

@@ -33,7 +33,11 @@ using testing::must;
 constexpr uint32_t kLayers = 1'000;
 constexpr uint32_t kAskers = 4;
 /// Of imagefs, for a layer of one pack: index, pack, presence map and mount. Mounts of real images have larger indexes.
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr uint64_t kMemoryPerLayerMax = uint64_t{1} << 20;  // with a sanitizer's own bookkeeping
+#else
 constexpr uint64_t kMemoryPerLayerMax = uint64_t{64} << 10;
+#endif
 constexpr uint64_t kDescriptorsPerLayerMax = 4;  // data and presence file, mount, and one to spare
 
 std::string content_of(uint32_t number) {

@@ -5,10 +5,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 namespace hearth::blob {
@@ -16,6 +16,10 @@ namespace hearth::blob {
 namespace {
 
 constexpr int kAcceptPollMs = 20;
+
+bool same_letter(unsigned char a, unsigned char b) {
+  return std::tolower(a) == std::tolower(b);
+}
 
 uint64_t number(std::string_view text) {
   uint64_t value = 0;
@@ -40,7 +44,7 @@ std::string ScriptedServer::Request::header(std::string_view name) const {
     const std::string_view line = rest.substr(0, rest.find("\r\n"));
     rest.remove_prefix(std::min(line.size() + 2, rest.size()));
     const size_t colon = line.find(':');
-    if (colon != name.size() || ::strncasecmp(line.data(), name.data(), colon) != 0) continue;
+    if (colon == std::string_view::npos || !std::ranges::equal(line.substr(0, colon), name, same_letter)) continue;
     return std::string(line.substr(line.find_first_not_of(' ', colon + 1)));
   }
   return "";
