@@ -131,7 +131,8 @@ Result<> BundleDecoder::feed_head(std::string_view& bytes) {
 Result<> BundleDecoder::feed_stream(std::string_view& bytes, const PieceSink& sink) {
   Stream& stream = *stream_;
   const auto size = static_cast<size_t>(std::min<uint64_t>(head_->stream_bytes - stream.taken, bytes.size()));
-  ZSTD_inBuffer in{bytes.data(), size, 0};
+  const std::string_view now = bytes.substr(0, size);
+  ZSTD_inBuffer in{now.data(), now.size(), 0};
   bytes.remove_prefix(size);
   stream.taken += size;
   for (bool more = size > 0; more;) {

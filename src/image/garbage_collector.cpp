@@ -108,7 +108,7 @@ Result<> GarbageCollector::sweep(const StoreScope& scope, std::vector<blob::Cond
     }
     return {};
   }
-  const auto deleted = delete_planned(sweep, plan);
+  auto deleted = delete_planned(sweep, plan);
   // A call that failed may still take effect: then our word stays, until nobody can be surprised by that any more.
   if (!deleted && deleted.error().code != ErrorCode::cancelled) return deleted;
   for (const blob::CondemnedMark& mark : sweep.marks) {

@@ -100,7 +100,8 @@ PageRuns select_pages(const StartHistory& history) {
   PageRuns runs;
   uint64_t bytes = 0;
   for (const Candidate& page : wanted) {
-    if ((bytes += kPageBytes) > kMaxRecordedBytes) break;
+    bytes += kPageBytes;
+    if (bytes > kMaxRecordedBytes) break;
     if (!runs.empty() && runs.back().chunk == page.chunk &&
         uint32_t{runs.back().first} + runs.back().pages == page.page) {
       ++runs.back().pages;
