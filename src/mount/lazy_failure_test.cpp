@@ -215,9 +215,9 @@ TEST_P(LazyFailure, AStoreThatIsGoneOrForbidsForAWhileCostsTimeOnly) {
 }
 
 TEST_P(LazyFailure, AReaderThatIsKilledWhileItWaitsLeavesNoZerosBehind) {
-  testing::Latch latch;
-  store->before = [&latch](const ScriptedStore::Read&) -> Result<> {
-    latch.pass();
+  const auto latch = std::make_shared<testing::Latch>();  // what is completed in the background passes it, too
+  store->before = [latch](const ScriptedStore::Read&) -> Result<> {
+    latch->pass();
     return {};
   };
   start();
@@ -227,9 +227,9 @@ TEST_P(LazyFailure, AReaderThatIsKilledWhileItWaitsLeavesNoZerosBehind) {
     std::string bytes;
     return read_file_of(fd, "file-3", bytes) == 0;
   });
-  latch.wait_for(1);
+  latch->wait_for(1);
   ::kill(reader.pid(), SIGKILL);
-  latch.open();
+  latch->open();
   EXPECT_TRUE(WIFSIGNALED(reader.end(SIGKILL)));
   EXPECT_EQ(read_by_many(mount.get()).right, all_of(kReaders));
 }
