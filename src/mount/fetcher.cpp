@@ -285,9 +285,7 @@ void Fetcher::fill(FillRequest request, Done done) {
   if (gate == nullptr || missing.size() != 1) return state_->fill(request, std::move(done));
   // The gate takes the call only when it answers yes.
   const auto shared = std::make_shared<std::pair<FillRequest, Done>>(std::move(request), std::move(done));
-  DemandGate::Again again = [state = state_, shared] {
-    state->fill(shared->first, std::move(shared->second));
-  };
+  DemandGate::Again again = [state = state_, shared] { state->fill(shared->first, std::move(shared->second)); };
   if (!gate->wait(pack.digest(), missing[0].offset, missing[0].length, again)) again();
 }
 
