@@ -7,12 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdint>
-#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -20,17 +18,8 @@ namespace hearth::supervisor {
 
 namespace {
 
+constexpr int kFlagsField = 9;      // of /proc/PID/stat
 constexpr uint64_t kExiting = 0x4;  // PF_EXITING of the kernel's include/linux/sched.h
-
-/// Field 9 of /proc/PID/stat; 0 when it cannot be read.
-uint64_t kernel_flags(const std::string& stat) {
-  std::istringstream fields(stat.substr(std::min(stat.rfind(')'), stat.size())));
-  std::string skipped;
-  for (int field = 2; field < 9; ++field) fields >> skipped;
-  uint64_t flags = 0;
-  fields >> flags;
-  return flags;
-}
 
 /// Whether SIGKILL is in one of the two sets of pending signals in /proc/PID/status.
 bool kill_is_pending(std::string_view status) {
@@ -76,10 +65,9 @@ bool WatchedProcess::wait(Deadline deadline) const {
 }
 
 bool WatchedProcess::is_ending() const {
-  const std::string folder = "/proc/" + std::to_string(pid_);
-  const auto stat = read_file(folder + "/stat");
-  const auto status = read_file(folder + "/status");
-  return !stat || !status || (kernel_flags(*stat) & kExiting) != 0 || kill_is_pending(*status);
+  const auto flags = process_stat_field(pid_, kFlagsField);
+  const auto status = read_file("/proc/" + std::to_string(pid_) + "/status");
+  return !flags || !status || (*flags & kExiting) != 0 || kill_is_pending(*status);
 }
 
 void WatchedProcess::signal(int number) const {

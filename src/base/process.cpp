@@ -116,20 +116,25 @@ Result<ProcessExit> run_process(const ProcessOptions& options) {
   return exit;
 }
 
-std::optional<uint64_t> process_start_time(pid_t pid) {
+std::optional<uint64_t> process_stat_field(pid_t pid, int field) {
   const auto stat = read_file("/proc/" + std::to_string(pid) + "/stat");
   if (!stat) return std::nullopt;
   // The name in field 2 may hold spaces and brackets: count from its last bracket.
   size_t at = stat->rfind(')');
   if (at == std::string::npos) return std::nullopt;
-  for (int field = 2; field < 22; ++field) {
+  for (int passed = 2; passed < field; ++passed) {
     at = stat->find(' ', at + 1);
     if (at == std::string::npos) return std::nullopt;
   }
-  uint64_t ticks = 0;
+  uint64_t value = 0;
   const char* begin = stat->data() + at + 1;
-  if (std::from_chars(begin, stat->data() + stat->size(), ticks).ec != std::errc()) return std::nullopt;
-  return ticks;
+  if (std::from_chars(begin, stat->data() + stat->size(), value).ec != std::errc()) return std::nullopt;
+  return value;
+}
+
+std::optional<uint64_t> process_start_time(pid_t pid) {
+  constexpr int kStartTime = 22;
+  return process_stat_field(pid, kStartTime);
 }
 
 std::optional<std::string> find_program(std::string_view name) {

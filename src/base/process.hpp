@@ -32,6 +32,10 @@ struct ProcessExit {
 /// Error only when the program could not be started or its deadline passed; a non-zero exit is a value.
 Result<ProcessExit> run_process(const ProcessOptions& options);
 
+/// A number in /proc/<pid>/stat, by its field in proc(5); after the name, so from 4 on. Works for zombies; nothing when
+/// there is no such process.
+std::optional<uint64_t> process_stat_field(pid_t pid, int field);
+
 /// When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat): with the pid it names one process
 /// for ever, since pids are reused. Works for zombies; nothing when there is no such process.
 std::optional<uint64_t> process_start_time(pid_t pid);

@@ -1,6 +1,7 @@
 #include "node/replica_record.hpp"
 
 #include "base/file.hpp"
+#include "base/process.hpp"
 #include "node/json_fields.hpp"
 
 namespace hearth::node {
@@ -95,16 +96,7 @@ std::string machine_boot_id() {
 }
 
 uint64_t process_start_time(pid_t pid) {
-  const Result<std::string> stat = read_file("/proc/" + std::to_string(pid) + "/stat");
-  if (!stat) return 0;
-  // The program's name may hold anything; fields count from the last parenthesis, which ends field 2.
-  size_t at = stat->rfind(')');
-  if (at == std::string::npos) return 0;
-  for (int field_number = 2; field_number < 22; ++field_number) {
-    at = stat->find(' ', at + 1);
-    if (at == std::string::npos) return 0;
-  }
-  return std::strtoull(stat->c_str() + at + 1, nullptr, 10);
+  return hearth::process_start_time(pid).value_or(0);
 }
 
 }  // namespace hearth::node
