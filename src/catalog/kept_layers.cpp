@@ -30,6 +30,18 @@ void add_replaced(std::vector<std::pair<uint64_t, blob::ObjectInfo>>& generation
   }
 }
 
+Result<std::vector<LayerRef>> layers_of_version(std::string_view record) {
+  TRY(auto version, version_record_from_json(record));
+  std::vector<LayerRef> layers = std::move(version.image.layers);
+  for (const ArtifactMount& artifact : version.image.artifacts) layers.push_back(artifact.layer);
+  return layers;
+}
+
+Result<std::vector<LayerRef>> layers_of_image(std::string_view record) {
+  TRY(const auto image, image_record_from_json(record));
+  return std::vector<LayerRef>{image.layer};
+}
+
 }  // namespace
 
 std::string LayerUse::user() const {
@@ -81,8 +93,8 @@ Result<> KeptLayerReader::add_versions(std::string_view workspace, KeptLayers& k
   for (auto& [branch, listed] : branches) {
     for (const uint32_t version : listed.versions) {
       if (listed.removed.contains(version)) continue;
-      TRY(const Record record, version_layers(branch, version));
-      for (const LayerRef& layer : record.layers) {
+      TRY(const Layers layers, layers_of(version_key(branch, version), layers_of_version));
+      for (const LayerRef& layer : layers) {
         kept.uses.push_back({.branch = branch, .version = version, .image = "", .layer = layer});
       }
     }
@@ -103,43 +115,25 @@ Result<> KeptLayerReader::add_images_once(const std::string& prefix, KeptLayers&
   }
   for (auto& [name, generations] : names) {
     const auto highest = std::ranges::max_element(generations, {}, &std::pair<uint64_t, blob::ObjectInfo>::first);
-    TRY(const Record record, image_layers(highest->second.key));
-    for (const LayerRef& layer : record.layers) kept.uses.push_back({.branch = {}, .image = name, .layer = layer});
+    TRY(const Layers layers, layers_of(highest->second.key, layers_of_image));
+    for (const LayerRef& layer : layers) kept.uses.push_back({.branch = {}, .image = name, .layer = layer});
     add_replaced(generations, kept);
   }
   return {};
 }
 
-Result<KeptLayerReader::Record> KeptLayerReader::version_layers(const BranchRef& branch, uint32_t version) {
-  const std::string key = version_key(branch, version);
+Result<KeptLayerReader::Layers> KeptLayerReader::layers_of(const std::string& key, LayersIn* layers_in) {
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = known_.find(key); found != known_.end()) return found->second;
   }
   auto text = store_->get(key);
   if (!text) return fail_with_context("read " + key, std::move(text).error());
-  auto parsed = version_record_from_json(*text);
-  if (!parsed) return fail_with_context(key, std::move(parsed).error());
-  Record record{.layers = parsed->image.layers};
-  for (const ArtifactMount& artifact : parsed->image.artifacts) record.layers.push_back(artifact.layer);
+  auto layers = layers_in(*text);
+  if (!layers) return fail_with_context(key, std::move(layers).error());
   const std::lock_guard lock(mutex_);
-  known_.emplace(key, record);
-  return record;
-}
-
-Result<KeptLayerReader::Record> KeptLayerReader::image_layers(const std::string& key) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto found = known_.find(key); found != known_.end()) return found->second;
-  }
-  auto text = store_->get(key);
-  if (!text) return fail_with_context("read " + key, std::move(text).error());
-  auto parsed = image_record_from_json(*text);
-  if (!parsed) return fail_with_context(key, std::move(parsed).error());
-  Record record{.layers = {parsed->layer}};
-  const std::lock_guard lock(mutex_);
-  known_.emplace(key, record);
-  return record;
+  known_.emplace(key, *layers);
+  return layers;
 }
 
 }  // namespace hearth::catalog

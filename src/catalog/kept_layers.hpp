@@ -44,18 +44,16 @@ class KeptLayerReader {
   Result<KeptLayers> shared();
 
  private:
-  struct Record {
-    std::vector<LayerRef> layers;
-  };
-  Result<Record> version_layers(const BranchRef& branch, uint32_t version);
-  Result<Record> image_layers(const std::string& key);
+  using Layers = std::vector<LayerRef>;
+  using LayersIn = Result<Layers>(std::string_view record);
+  Result<Layers> layers_of(const std::string& key, LayersIn* layers_in);
   Result<> add_versions(std::string_view workspace, KeptLayers& kept);
   Result<> add_images(const std::string& prefix, KeptLayers& kept);
   Result<> add_images_once(const std::string& prefix, KeptLayers& kept);
 
   std::shared_ptr<blob::ObjectStore> store_;
   std::mutex mutex_;
-  std::map<std::string, Record, std::less<>> known_;  // by key
+  std::map<std::string, Layers, std::less<>> known_;  // by key
 };
 
 }  // namespace hearth::catalog
