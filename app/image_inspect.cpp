@@ -16,14 +16,6 @@ struct Options {
   std::string name;
 };
 
-uint64_t count_of(const json& object, const char* name) {
-  return object.contains(name) && object[name].is_number_unsigned() ? object[name].get<uint64_t>() : 0;
-}
-
-double number_of(const json& object, const char* name) {
-  return object.contains(name) && object[name].is_number() ? object[name].get<double>() : 0;
-}
-
 std::string bytes_of(const json& object, const char* name) {
   return format_bytes(count_of(object, name));
 }

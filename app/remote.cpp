@@ -36,6 +36,14 @@ std::string text_of(const nlohmann::json& object, const char* name) {
   return value.is_null() ? std::string() : value.dump();
 }
 
+uint64_t count_of(const nlohmann::json& object, const char* name) {
+  return object.contains(name) && object[name].is_number_unsigned() ? object[name].get<uint64_t>() : 0;
+}
+
+double number_of(const nlohmann::json& object, const char* name) {
+  return object.contains(name) && object[name].is_number() ? object[name].get<double>() : 0;
+}
+
 void print_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {

@@ -33,6 +33,10 @@ Result<nlohmann::json> parse_reply(const std::string& body);
 /// String member of an object; empty when absent or of another type.
 std::string text_of(const nlohmann::json& object, const char* name);
 
+/// Number members of an object; 0 when absent or of another type. A count is whole and not negative.
+uint64_t count_of(const nlohmann::json& object, const char* name);
+double number_of(const nlohmann::json& object, const char* name);
+
 /// Columns aligned, two spaces between; the first row is the heading.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 

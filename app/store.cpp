@@ -25,15 +25,11 @@ struct Options {
   std::string grace = "1h";
 };
 
-uint64_t number_of(const json& object, const char* name) {
-  return object.is_object() && object.contains(name) && object[name].is_number_unsigned() ? object[name].get<uint64_t>()
-                                                                                          : 0;
-}
 uint64_t bytes_of(const json& object, const char* tally) {
-  return object.is_object() && object.contains(tally) ? number_of(object[tally], "bytes") : 0;
+  return object.is_object() && object.contains(tally) ? count_of(object[tally], "bytes") : 0;
 }
 uint64_t objects_of(const json& object, const char* tally) {
-  return object.is_object() && object.contains(tally) ? number_of(object[tally], "objects") : 0;
+  return object.is_object() && object.contains(tally) ? count_of(object[tally], "objects") : 0;
 }
 json list_of(const json& object, const char* name) {
   return object.is_object() && object.contains(name) && object[name].is_array() ? object[name] : json::array();
@@ -56,7 +52,7 @@ void print_usage(const json& usage) {
     if (scope.contains("kinds") && scope["kinds"].is_object()) {
       for (const auto& [kind, tally] : scope["kinds"].items()) {
         rows.push_back(
-            {"  " + kind, std::to_string(number_of(tally, "objects")), format_bytes(number_of(tally, "bytes"))});
+            {"  " + kind, std::to_string(count_of(tally, "objects")), format_bytes(count_of(tally, "bytes"))});
       }
     }
     if (const uint64_t objects = objects_of(scope, "garbage"); objects > 0) {
@@ -67,12 +63,12 @@ void print_usage(const json& usage) {
   std::printf("\n");
   rows = {{"USED BY", "VERSIONS", "CONTENT", "STORED", "ITS OWN"}};
   for (const json& owner : list_of(usage, "owners")) {
-    rows.push_back({text_of(owner, "name"), text_of(owner, "versions"), format_bytes(number_of(owner, "content_bytes")),
-                    format_bytes(number_of(owner, "stored_bytes")), format_bytes(number_of(owner, "own_bytes"))});
+    rows.push_back({text_of(owner, "name"), text_of(owner, "versions"), format_bytes(count_of(owner, "content_bytes")),
+                    format_bytes(count_of(owner, "stored_bytes")), format_bytes(count_of(owner, "own_bytes"))});
   }
   if (rows.size() > 1) print_table(rows);
-  const uint64_t content = number_of(usage, "content_bytes");
-  const uint64_t stored = number_of(usage, "stored_bytes");
+  const uint64_t content = count_of(usage, "content_bytes");
+  const uint64_t stored = count_of(usage, "stored_bytes");
   if (content > stored) {
     std::printf("\n%s of files lie in %s: sharing and compression save %.0f %%.\n", format_bytes(content).c_str(),
                 format_bytes(stored).c_str(),
@@ -182,7 +178,7 @@ void print_problem(const json& problem) {
 Result<int> verify(const Options& options) {
   TRY(auto api, options.remote.open());
   TRY(const json report, run(api, "/api/v1/store/verify", {{"deep", options.deep}}));
-  const uint64_t broken = number_of(report, "broken");
+  const uint64_t broken = count_of(report, "broken");
   if (options.remote.json) {
     std::printf("%s\n", report.dump().c_str());
     return broken == 0 ? kDone : kFailed;
@@ -190,7 +186,7 @@ Result<int> verify(const Options& options) {
   for (const json& problem : list_of(report, "problems")) print_problem(problem);
   std::printf("%s layers, %s packs%s: %s\n", text_of(report, "layers").c_str(), text_of(report, "packs").c_str(),
               options.deep ? (" and " + text_of(report, "chunks") + " chunks (" +
-                              format_bytes(number_of(report, "bytes_read")) + " read)")
+                              format_bytes(count_of(report, "bytes_read")) + " read)")
                                  .c_str()
                            : "",
               broken == 0 ? "all whole" : (std::to_string(broken) + " problems").c_str());

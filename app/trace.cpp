@@ -29,10 +29,6 @@ constexpr std::array<Tier, 5> kTiers = {{{"disk", "this node's disks"},
                                          {"mirror", "HTTP cache in front of the store"},
                                          {"store", "object store"}}};
 
-double number_of(const json& object, const char* name) {
-  return object.contains(name) && object[name].is_number() ? object[name].get<double>() : 0;
-}
-
 std::string ms_text(double ms) {
   char text[32];
   std::snprintf(text, sizeof text, ms < 100 ? "%.1f ms" : "%.0f ms", ms);
