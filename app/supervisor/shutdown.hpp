@@ -27,8 +27,7 @@ enum class Holder {
 /// What a user is told then.
 inline constexpr const char* kHolderStays =
     "the holder stays: an image that is not all here is still mounted outside of Hearth; what is missing of it fails "
-    "to be "
-    "read until 'hearth up' runs again. Unmount it and the holder ends";
+    "to be read until 'hearth up' runs again. Unmount it and the holder ends";
 
 /// Stops all that runs, one after the other, the last started first, and takes away what it left behind; `on_stopped`
 /// is told each role. A holder that has to stay keeps the run folder, where the next `hearth up` finds it by `state`;
