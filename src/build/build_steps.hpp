@@ -55,6 +55,12 @@ Result<catalog::ImageRecord> make_python_base(const StepContext& context);
 
 // --- image_source.cpp ---
 
+/// An image that someone named and that does not exist is an invalid_argument: not_found means uploads that are gone.
+template <class Image>
+Result<Image> existing(Result<Image> image) {
+  if (!image && image.error().code == ErrorCode::not_found) image.error().code = ErrorCode::invalid_argument;
+  return image;
+}
 /// Imports an image into the workspace and finds its interpreter; named by the caller.
 Result<catalog::ImageRecord> import_source(const StepContext& context, const image::ImportSource& source);
 uint64_t stale_pyc_of(const catalog::ImageRecord& image);

@@ -126,7 +126,7 @@ Result<catalog::ImageRecord> Builder::State::base_from_source(const StepContext&
 Result<catalog::ImageRecord> Builder::State::base(const StepContext& context, const BuildRequest& request) {
   const std::string& name = request.config.image.base;
   if (catalog::is_image_source(name)) return base_from_source(context, request);
-  if (name != kPythonBase) return catalog.find_image(context.workspace, name);
+  if (name != kPythonBase) return existing(catalog.find_image(context.workspace, name));
   auto own = catalog.image({catalog::ImageScope::workspace, context.workspace, name});
   if (own || own.error().code != ErrorCode::not_found) return own;
   return python_base(context);

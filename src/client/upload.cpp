@@ -41,15 +41,17 @@ std::vector<Part> distinct_parts(const std::filesystem::path& root, const std::v
   return parts;
 }
 
-Result<std::unordered_set<std::string>> ask_missing(ApiClient& api, const std::vector<Part>& parts) {
+Result<std::unordered_set<std::string>> ask_missing(ApiClient& api, const std::vector<Part>& parts,
+                                                    const std::string& session) {
   std::unordered_set<std::string> missing;
   for (size_t begin = 0; begin < parts.size(); begin += kDigestsPerQuestion) {
     auto digests = nlohmann::json::array();
     for (size_t i = begin; i < std::min(parts.size(), begin + kDigestsPerQuestion); ++i) {
       digests.push_back(parts[i].digest.hex());
     }
-    const std::string question = nlohmann::json{{"digests", digests}}.dump();
-    TRY(auto body, api.post("/api/v1/uploads/missing", question));
+    nlohmann::json question = {{"digests", digests}};
+    if (!session.empty()) question["session"] = session;
+    TRY(auto body, api.post("/api/v1/uploads/missing", question.dump()));
     const auto answer = nlohmann::json::parse(body, nullptr, false);
     if (!answer.is_object() || !answer.contains("missing") || !answer["missing"].is_array()) {
       return fail(ErrorCode::corrupt, api.endpoint().url + " did not say which parts are missing");
@@ -83,6 +85,7 @@ Result<std::string> read_part(const Part& part) {
 /// What the upload threads share.
 struct Queue {
   const std::vector<Part>* parts;
+  std::string query;  // after each part's path
   std::atomic<size_t> next = 0;
   std::atomic<uint64_t> bytes_done = 0;
   std::atomic<size_t> running = 0;
@@ -102,7 +105,7 @@ void send_parts(const Endpoint& endpoint, Queue& queue) {
     const Part& part = (*queue.parts)[i];
     auto bytes = read_part(part);
     if (!bytes) return queue.stop_with(std::move(bytes).error());
-    auto sent = api.put("/api/v1/uploads/" + part.digest.hex(), *bytes, "application/octet-stream");
+    auto sent = api.put("/api/v1/uploads/" + part.digest.hex() + queue.query, *bytes, "application/octet-stream");
     if (!sent) return queue.stop_with(std::move(sent).error());
     queue.bytes_done += part.size;
   }
@@ -110,18 +113,29 @@ void send_parts(const Endpoint& endpoint, Queue& queue) {
 
 }  // namespace
 
+Result<std::string> begin_upload(ApiClient& api) {
+  const auto begun = api.post("/api/v1/uploads", "{}");
+  if (!begun && begun.error().code == ErrorCode::not_found) return std::string();
+  if (!begun) return Unexpected(begun.error());
+  const auto answer = nlohmann::json::parse(*begun, nullptr, false);
+  if (answer.is_object() && answer.contains("session") && answer["session"].is_string()) {
+    return answer["session"].get<std::string>();
+  }
+  return fail(ErrorCode::corrupt, api.endpoint().url + " did not begin an upload");
+}
+
 Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& root,
-                        const std::vector<FolderEntry>& entries, Progress& progress) {
+                        const std::vector<FolderEntry>& entries, const std::string& session, Progress& progress) {
   std::vector<Part> parts = distinct_parts(root, entries);
   ApiClient api(endpoint);
-  TRY(auto missing, ask_missing(api, parts));
+  TRY(auto missing, ask_missing(api, parts, session));
   std::erase_if(parts, [&missing](const Part& part) { return !missing.contains(part.digest.hex()); });
   uint64_t total = 0;
   for (const Part& part : parts) total += part.size;
   progress.phase("upload", total, "B");
   if (parts.empty()) progress.message("the server has everything already");
 
-  Queue queue{.parts = &parts};
+  Queue queue{.parts = &parts, .query = session.empty() ? "" : "?session=" + url_escape(session)};
   const size_t threads = std::min(kConnections, parts.size());
   queue.running = threads;
   {
@@ -142,11 +156,6 @@ Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& r
   if (queue.error) return Unexpected(*queue.error);
   progress.finish();
   return {};
-}
-
-Result<size_t> count_missing(ApiClient& api, const std::vector<FolderEntry>& entries) {
-  TRY(const auto missing, ask_missing(api, distinct_parts({}, entries)));
-  return missing.size();
 }
 
 }  // namespace hearth::client

@@ -6,18 +6,19 @@
 #include "client/folder.hpp"
 #include "client/progress.hpp"
 
-#include <cstddef>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace hearth::client {
 
-/// Uploads over a few connections at once. `root` is where entry paths begin; a file that changed since it was scanned
-/// is an error that says so.
-Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& root,
-                        const std::vector<FolderEntry>& entries, Progress& progress);
+/// Begins a session, which keeps in the store what is uploaded, or found there, until the operation that names it has
+/// used it. "" from a server that knows none.
+Result<std::string> begin_upload(ApiClient& api);
 
-/// How many parts the server does not have, or no longer.
-Result<size_t> count_missing(ApiClient& api, const std::vector<FolderEntry>& entries);
+/// Uploads over a few connections at once. `root` is where entry paths begin; a file that changed since it was scanned
+/// is an error that says so. not_found when the session has ended.
+Result<> upload_missing(const Endpoint& endpoint, const std::filesystem::path& root,
+                        const std::vector<FolderEntry>& entries, const std::string& session, Progress& progress);
 
 }  // namespace hearth::client

@@ -9,10 +9,13 @@ namespace {
 constexpr int kAttempts = 5;
 
 Result<std::string> run_once(ApiClient& api, const UploadedOperation& operation, Progress& progress) {
+  nlohmann::json request = operation.request;
   if (!operation.entries.empty()) {
-    TRY_VOID(upload_missing(api.endpoint(), operation.root, operation.entries, progress));
+    TRY(const std::string session, begin_upload(api));
+    TRY_VOID(upload_missing(api.endpoint(), operation.root, operation.entries, session, progress));
+    if (!session.empty()) request["session"] = session;
   }
-  TRY(const std::string started, api.post(operation.path, operation.request));
+  TRY(const std::string started, api.post(operation.path, request.dump()));
   return follow_operation(api, started, progress);
 }
 
@@ -21,9 +24,9 @@ Result<std::string> run_once(ApiClient& api, const UploadedOperation& operation,
 Result<std::string> run_with_uploads(ApiClient& api, const UploadedOperation& operation, Progress& progress) {
   for (int attempt = 1;; ++attempt) {
     auto result = run_once(api, operation, progress);
-    if (result || attempt == kAttempts || operation.entries.empty()) return result;
-    const auto missing = count_missing(api, operation.entries);
-    if (!missing || *missing == 0) return result;
+    // Not by asking what is missing now: another client may have sent the same parts since.
+    const bool parts_were_gone = !result && result.error().code == ErrorCode::not_found && !operation.entries.empty();
+    if (!parts_were_gone || attempt == kAttempts) return result;
     progress.finish();
   }
 }

@@ -6,6 +6,8 @@
 #include "client/folder.hpp"
 #include "client/progress.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -16,11 +18,11 @@ struct UploadedOperation {
   std::filesystem::path root;        // where entry paths begin
   std::vector<FolderEntry> entries;  // may be empty
   std::string path;                  // to POST to, "/api/v1/deployments"
-  std::string request;               // JSON
+  nlohmann::json request;            // an object
 };
 
-/// The operation's result as JSON text. A server keeps parts that nothing uses for a while only: when some went between
-/// the upload and their use, they are sent again and the operation is started anew, a few times.
+/// The operation's result as JSON text. When parts went between the upload and their use (the server was
+/// restarted, or an older one collected garbage), they are sent again and the operation is started anew, a few times.
 Result<std::string> run_with_uploads(ApiClient& api, const UploadedOperation& operation, Progress& progress);
 
 }  // namespace hearth::client

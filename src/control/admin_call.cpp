@@ -1,6 +1,10 @@
 #include "control/admin_call.hpp"
 
 #include "base/error_table.hpp"
+#include "control/request_json.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace hearth::control {
 namespace {
@@ -36,15 +40,43 @@ net::Task<> refresh_catalog(Control& control) {
   co_await done->wait();
 }
 
+std::string upload_key(std::string_view workspace, std::string_view hex) {
+  return fmt::format("ws/{}/uploads/{}", workspace, hex);
+}
+
 Result<std::vector<std::string>> missing_uploads(blob::ObjectStore& store, const std::string& workspace,
                                                  const std::vector<std::string>& digests) {
-  const std::string folder = "ws/" + workspace + "/uploads/";
   std::vector<std::string> missing;
   for (const std::string& hex : digests) {
-    TRY(const auto size, store.size(folder + hex));
+    TRY(const auto size, store.size(upload_key(workspace, hex)));
     if (!size) missing.push_back(hex);
   }
   return missing;
+}
+
+Result<> check_uploaded(blob::ObjectStore& store, const std::string& workspace,
+                        const std::vector<std::string>& digests) {
+  TRY(const auto missing, missing_uploads(store, workspace, digests));
+  if (missing.empty()) return {};
+  return fail(ErrorCode::not_found, std::to_string(missing.size()) +
+                                        " parts named in \"files\" were not uploaded, the first is " + missing.front());
+}
+
+Result<std::shared_ptr<blob::Intent>> upload_session(UploadSessions& sessions, const nlohmann::json& body,
+                                                     const std::string& workspace) {
+  if (!body.contains("session")) return nullptr;
+  TRY(const std::string id, text_member(body, "session"));
+  return sessions.find(id, workspace);
+}
+
+net::Task<> end_upload_session(Control& control, std::shared_ptr<blob::Intent> session) {
+  if (!session) co_return;
+  auto end = [sessions = control.uploads, session = std::move(session)]() mutable -> Result<> {
+    sessions->end(session->id());
+    session.reset();  // here: it is removed from the store
+    return {};
+  };
+  (void)co_await in_pool(control, std::move(end));
 }
 
 Reply error_reply(const Error& error) {

@@ -4,10 +4,14 @@
 #include "base/result.hpp"
 #include "control/host.hpp"
 #include "control/operation.hpp"
+#include "control/upload_session.hpp"
 #include "net/http_server.hpp"
+
+#include <nlohmann/json_fwd.hpp>
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,6 +41,7 @@ struct Reply {
 struct Control {
   Host& host;
   OperationRegistry operations;
+  std::shared_ptr<UploadSessions> uploads = std::make_shared<UploadSessions>();  // used in the pool
 };
 
 /// Runs blocking work in the pool.
@@ -52,9 +57,20 @@ net::Task<Result<std::string>> ask_node(Control& control, std::string method, st
 /// Returns when the snapshot holds what was just written.
 net::Task<> refresh_catalog(Control& control);
 
+/// Where a part lies in the store.
+std::string upload_key(std::string_view workspace, std::string_view hex);
 /// Which of these upload parts the workspace does not have. Blocking.
 Result<std::vector<std::string>> missing_uploads(blob::ObjectStore& store, const std::string& workspace,
                                                  const std::vector<std::string>& digests);
+/// not_found when one of them is missing: whoever has the file sends it again. Blocking.
+Result<> check_uploaded(blob::ObjectStore& store, const std::string& workspace,
+                        const std::vector<std::string>& digests);
+
+/// What the client says in "session": null without. not_found when there is none such. Blocking.
+Result<std::shared_ptr<blob::Intent>> upload_session(UploadSessions& sessions, const nlohmann::json& body,
+                                                     const std::string& workspace);
+/// To be called when a node has used the uploads; null is nothing to do.
+net::Task<> end_upload_session(Control& control, std::shared_ptr<blob::Intent> session);
 
 /// `{"error","code"}` with the status of the one table.
 Reply error_reply(const Error& error);

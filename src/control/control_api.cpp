@@ -24,6 +24,7 @@ struct RouteEntry {
 };
 
 constexpr std::array kRoutes{
+    RouteEntry{"POST", "uploads", post_upload_session},
     RouteEntry{"POST", "uploads/missing", post_uploads_missing},
     RouteEntry{"PUT", "uploads/{}", put_upload},
     RouteEntry{"POST", "deployments", post_deployment},

@@ -177,6 +177,29 @@ TEST_F(ControlTest, TakesUploadsOnce) {
       << "another workspace sees nothing of it";
 }
 
+/// Garbage collection that begins after the session spares what is condemned for as long as its intent stands.
+TEST_F(ControlTest, AnUploadSessionStandsInTheStoreUntilItsDeploymentIsBuilt) {
+  const auto session = call("POST", "uploads", "{}").parsed()["session"].get<std::string>();
+  const auto stands = [this, &session] { return !store_->list("ws/default/intents/" + session + "/")->empty(); };
+  EXPECT_TRUE(stands());
+  const std::string hex = Digest::of("part").hex();
+  EXPECT_EQ(call("PUT", "uploads/" + hex + "?session=" + session, "part").status, 201);
+  const std::string question = json({{"digests", {hex}}, {"session", session}}).dump();
+  EXPECT_EQ(call("POST", "uploads/missing", question).parsed()["missing"], json::array());
+  EXPECT_EQ(finish(send("POST", "uploads/missing", question, "other")).status, 404) << "it is its workspace's alone";
+
+  auto request = json::parse(deployment());
+  request["session"] = session;
+  const auto id = call("POST", "deployments", request.dump()).parsed()["operation"].get<std::string>();
+  ASSERT_TRUE(loop_.run_until([this] { return !host_->calls.empty(); }));
+  EXPECT_TRUE(stands()) << "the node may still read the parts";
+  host_->calls[0].done(fail(ErrorCode::internal, "no disk"));
+  EXPECT_EQ(lines(call("GET", "operations/" + id + "/events").body).back()["error"], "no disk");
+  EXPECT_FALSE(stands());
+  EXPECT_EQ(call("POST", "uploads/missing", question).status, 404);
+  EXPECT_EQ(call("PUT", "uploads/" + hex + "?session=" + session, "part").status, 404);
+}
+
 TEST_F(ControlTest, RefusesUploadsThatAreNotWhatTheySay) {
   const std::string hex = Digest::of("a").hex();
   EXPECT_EQ(call("PUT", "uploads/" + hex, "b").status, 400);
@@ -284,7 +307,7 @@ INSTANTIATE_TEST_SUITE_P(
                          {"config_toml", kToml},
                          {"files", json::array({{{"path", "model.py"}, {"type", "file"}, {"parts", {kNoSuchPart}}}})}})
                        .dump(),
-                   400, "not uploaded"},
+                   404, "not uploaded"},
         RefusalRow{"BadDigest", "POST", "uploads/missing", R"({"digests":["XYZ"]})", 400, "no digest"},
         RefusalRow{"UnknownOperation", "GET", "operations/x/events", "", 404, "no operation"},
         RefusalRow{"UnknownModelLogs", "GET", "models/nope/logs", "", 404, "no model"},

@@ -22,10 +22,12 @@ struct Deployment {
   std::string build_params;        // of the node's "build"
   std::vector<std::string> parts;  // uploads it needs
   std::string base_url;
+  std::shared_ptr<blob::Intent> uploads;  // keeps the parts until the node has used them; may be null
 };
 
 /// Blocking: a manifest may be large, and the store is asked for its parts.
-Result<Deployment> read_deployment(blob::ObjectStore& store, const AdminCall& call, std::string base_url) {
+Result<Deployment> read_deployment(blob::ObjectStore& store, UploadSessions& sessions, const AdminCall& call,
+                                   std::string base_url) {
   TRY(const Json body, body_object(call));
   TRY(const std::string toml, text_member(body, "config_toml"));
   TRY(const std::string branch_text, text_member(body, "branch"));
@@ -44,12 +46,8 @@ Result<Deployment> read_deployment(blob::ObjectStore& store, const AdminCall& ca
       {"branch", out.branch.branch},
       {"config_toml", toml},
       {"files", files}}.dump();
-  TRY(const auto missing, missing_uploads(store, out.branch.workspace, out.parts));
-  if (!missing.empty()) {
-    return fail(ErrorCode::invalid_argument, std::to_string(missing.size()) +
-                                                 " parts named in \"files\" were not uploaded, the first is " +
-                                                 missing.front());
-  }
+  TRY(out.uploads, upload_session(sessions, body, out.branch.workspace));
+  TRY_VOID(check_uploaded(store, out.branch.workspace, out.parts));
   out.base_url = std::move(base_url);
   if (out.base_url.empty()) {
     out.base_url = "http://" + std::string(call.request.headers.find("Host").value_or("localhost"));
@@ -72,6 +70,7 @@ std::string result_json(const Deployment& deployment, const catalog::VersionReco
 net::Task<Result<std::string>> deploy(Control& control, std::shared_ptr<Deployment> deployment,
                                       std::shared_ptr<Operation> operation) {
   Result<std::string> answer = co_await ask_node(control, "build", deployment->build_params, operation, kBuildPatience);
+  co_await end_upload_session(control, std::move(deployment->uploads));
   if (!answer) co_return Unexpected(answer.error());
   const Json built = Json::parse(*answer, nullptr, false);
   const HandedIntent intent = read_intent(built, deployment->branch.workspace);
@@ -113,8 +112,9 @@ net::Task<> run_deployment(Control& control, std::shared_ptr<Deployment> deploym
 }  // namespace
 
 Answer post_deployment(Control& control, CallPtr call) {
-  auto read = [store = control.host.store(), call, url = control.host.public_url()]() -> Result<Deployment> {
-    return read_deployment(*store, *call, url);
+  auto read = [store = control.host.store(), sessions = control.uploads, call,
+               url = control.host.public_url()]() -> Result<Deployment> {
+    return read_deployment(*store, *sessions, *call, url);
   };
   Result<Deployment> wanted = co_await in_pool(control, std::move(read));
   if (!wanted) co_return Unexpected(wanted.error());

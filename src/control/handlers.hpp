@@ -9,6 +9,7 @@ namespace hearth::control {
 using Answer = net::Task<Result<Reply>>;
 
 // uploads.cpp
+Answer post_upload_session(Control& control, CallPtr call);
 Answer post_uploads_missing(Control& control, CallPtr call);
 Answer put_upload(Control& control, CallPtr call);
 

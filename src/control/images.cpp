@@ -20,10 +20,11 @@ struct Import {
   std::string name;
   std::string params;
   std::vector<std::string> parts;
+  std::shared_ptr<blob::Intent> uploads;  // keeps the parts until the node has used them; may be null
 };
 
 /// Blocking: a manifest may be large, and the store is asked for its parts.
-Result<Import> read_import(blob::ObjectStore& store, const AdminCall& call) {
+Result<Import> read_import(blob::ObjectStore& store, UploadSessions& sessions, const AdminCall& call) {
   TRY(const Json body, body_object(call));
   Import out{.workspace = call.caller.workspace};
   TRY(out.name, text_member(body, "name"));
@@ -39,11 +40,8 @@ Result<Import> read_import(blob::ObjectStore& store, const AdminCall& call) {
   if (const auto files = source->find("files"); files != source->end()) {
     TRY(out.parts, parts_of_manifest(*files));
   }
-  TRY(const auto missing, missing_uploads(store, out.workspace, out.parts));
-  if (!missing.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                std::to_string(missing.size()) + " parts named in \"files\" were not uploaded");
-  }
+  TRY(out.uploads, upload_session(sessions, body, out.workspace));
+  TRY_VOID(check_uploaded(store, out.workspace, out.parts));
   out.params = Json{{"workspace", out.workspace}, {"name", out.name}, {"source", *source}}.dump();
   return out;
 }
@@ -51,6 +49,7 @@ Result<Import> read_import(blob::ObjectStore& store, const AdminCall& call) {
 net::Task<Result<std::string>> import_image(Control& control, std::shared_ptr<Import> import,
                                             std::shared_ptr<Operation> operation) {
   Result<std::string> answer = co_await ask_node(control, "import_image", import->params, operation, kImportPatience);
+  co_await end_upload_session(control, std::move(import->uploads));
   if (!answer) co_return Unexpected(answer.error());
   CO_TRY(catalog::ImageRecord record, catalog::image_record_from_json(*answer));
   record.name = import->name;
@@ -79,7 +78,9 @@ net::Task<> run_import(Control& control, std::shared_ptr<Import> import, std::sh
 }  // namespace
 
 Answer post_image(Control& control, CallPtr call) {
-  auto read = [store = control.host.store(), call]() -> Result<Import> { return read_import(*store, *call); };
+  auto read = [store = control.host.store(), sessions = control.uploads, call]() -> Result<Import> {
+    return read_import(*store, *sessions, *call);
+  };
   Result<Import> wanted = co_await in_pool(control, std::move(read));
   if (!wanted) co_return Unexpected(wanted.error());
   const auto import = std::make_shared<Import>(std::move(*wanted));

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <unordered_set>
 #include <utility>
 
 namespace hearth::control {
@@ -14,27 +15,70 @@ using Json = nlohmann::json;
 constexpr size_t kPartBytesMax = size_t{4} << 20;
 constexpr size_t kDigestsMax = 10'000;
 
-Result<std::vector<std::string>> read_digests(const AdminCall& call) {
+struct Question {
+  std::vector<std::string> digests;
+  std::shared_ptr<blob::Intent> session;  // may be null
+};
+
+Result<Question> read_question(UploadSessions& sessions, const AdminCall& call) {
   TRY(const Json body, body_object(call));
+  Question question;
   const auto found = body.find("digests");
   if (found == body.end() || !found->is_array() || found->size() > kDigestsMax) {
     return fail(ErrorCode::invalid_argument, "\"digests\" must be a list of at most 10000 digests");
   }
-  std::vector<std::string> digests;
   for (const Json& digest : *found) {
     if (!digest.is_string()) return fail(ErrorCode::invalid_argument, "\"digests\" must be a list of digests");
     TRY_VOID(check_hex_digest(digest.get_ref<const std::string&>()));
-    digests.push_back(digest.get<std::string>());
+    question.digests.push_back(digest.get<std::string>());
   }
-  return digests;
+  TRY(question.session, upload_session(sessions, body, call.caller.workspace));
+  return question;
+}
+
+/// What is there stays for as long as the session does.
+Result<std::vector<std::string>> missing_of(blob::ObjectStore& store, const std::string& workspace,
+                                            const Question& question) {
+  TRY(auto missing, missing_uploads(store, workspace, question.digests));
+  if (!question.session) return missing;
+  const std::unordered_set<std::string> absent(missing.begin(), missing.end());
+  std::vector<std::string> keys;
+  for (const std::string& hex : question.digests) {
+    if (!absent.contains(hex)) keys.push_back(upload_key(workspace, hex));
+  }
+  TRY(const auto gone, question.session->keep(keys));
+  for (const std::string& key : gone) missing.push_back(key.substr(key.rfind('/') + 1));
+  return missing;
+}
+
+Result<blob::Created> store_part(blob::ObjectStore& store, UploadSessions& sessions, const AdminCall& call) {
+  const std::string& digest = call.arguments[0];
+  const std::string& bytes = call.request.body;
+  if (Digest::of(bytes).hex() != digest) {
+    return fail(ErrorCode::invalid_argument, "the bytes do not have the digest " + digest);
+  }
+  const std::string key = upload_key(call.caller.workspace, digest);
+  const auto id = call.request.query_value("session");
+  if (!id) return store.create(key, bytes);
+  TRY(const auto session, sessions.find(*id, call.caller.workspace));
+  return session->create(key, bytes);
 }
 
 }  // namespace
 
+Answer post_upload_session(Control& control, CallPtr call) {
+  auto begin = [store = control.host.store(), sessions = control.uploads, call] {
+    return sessions->begin(store, call->caller.workspace);
+  };
+  Result<std::string> id = co_await in_pool(control, std::move(begin));
+  if (!id) co_return Unexpected(id.error());
+  co_return Reply{.status = 201, .body = Json{{"session", *id}}.dump()};
+}
+
 Answer post_uploads_missing(Control& control, CallPtr call) {
-  CO_TRY(std::vector<std::string> digests, read_digests(*call));
-  auto look = [store = control.host.store(), workspace = call->caller.workspace, digests = std::move(digests)] {
-    return missing_uploads(*store, workspace, digests);
+  auto look = [store = control.host.store(), sessions = control.uploads, call]() -> Result<std::vector<std::string>> {
+    TRY(const Question question, read_question(*sessions, *call));
+    return missing_of(*store, call->caller.workspace, question);
   };
   Result<std::vector<std::string>> missing = co_await in_pool(control, std::move(look));
   if (!missing) co_return Unexpected(missing.error());
@@ -47,12 +91,8 @@ Answer put_upload(Control& control, CallPtr call) {
   if (call->request.body.size() > kPartBytesMax) {
     co_return Reply{.status = 413, .body = R"({"error":"a part may have at most 4 MiB; cut the file into several"})"};
   }
-  auto store = [store = control.host.store(), call]() -> Result<blob::Created> {
-    const std::string& digest = call->arguments[0];
-    if (Digest::of(call->request.body).hex() != digest) {
-      return fail(ErrorCode::invalid_argument, "the bytes do not have the digest " + digest);
-    }
-    return store->create("ws/" + call->caller.workspace + "/uploads/" + digest, call->request.body);
+  auto store = [store = control.host.store(), sessions = control.uploads, call] {
+    return store_part(*store, *sessions, *call);
   };
   Result<blob::Created> created = co_await in_pool(control, std::move(store));
   if (!created) co_return Unexpected(created.error());
