@@ -117,7 +117,8 @@ constexpr std::array kChoices{Choice{"erofs", can_erofs, open_erofs}, Choice{"fu
 
 /// The choice is the host's, not the moment's: readers of mounts that an earlier imagefs made wait for the same back
 /// end, and would wait in vain for another.
-Result<std::unique_ptr<LayerBackend>> open_backend(const Config& config, std::shared_ptr<blob::ObjectStore> store) {
+Result<std::unique_ptr<LayerBackend>> open_backend(const Config& config,
+                                                   const std::shared_ptr<blob::ObjectStore>& store) {
   TRY_VOID(check_peers(config));
   std::string known = "auto";
   for (const Choice& choice : kChoices) {

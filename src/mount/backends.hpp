@@ -11,6 +11,7 @@ namespace hearth::mount {
 
 /// "auto" tries erofs, fuse and unpack in this order, and logs why the better ones are not used. Errors:
 /// invalid_argument (no such back end), unavailable (the named one cannot be had here, with the reason).
-Result<std::unique_ptr<LayerBackend>> open_backend(const Config& config, std::shared_ptr<blob::ObjectStore> store);
+Result<std::unique_ptr<LayerBackend>> open_backend(const Config& config,
+                                                   const std::shared_ptr<blob::ObjectStore>& store);
 
 }  // namespace hearth::mount

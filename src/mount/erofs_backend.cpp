@@ -37,6 +37,7 @@ constexpr Duration kKeepFor = std::chrono::minutes(5);  // a layer that was just
 /// In the order of the index, which is the order of the mount's devices.
 std::vector<std::shared_ptr<PackFile>> packs_of(const CachedLayer& layer) {
   std::vector<std::shared_ptr<PackFile>> packs;
+  packs.reserve(layer.index().pack_count());
   for (uint32_t number = 0; number < layer.index().pack_count(); ++number) packs.push_back(layer.pack(number));
   return packs;
 }

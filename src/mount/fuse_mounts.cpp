@@ -154,7 +154,7 @@ Result<> FuseMounts::serve(Mount mount) {
   TRY(const auto index_path, core_.cache().layer_path(mount.layer->index().digest(), kIndexFile));
   TRY(mount.index, open_file(index_path, O_RDONLY));
   const auto session = mount.session;
-  const auto kept = [this, &mount]() -> Result<> {
+  auto kept = [this, &mount]() -> Result<> {
     TRY_VOID(keeper_.keep(fmt::format("{}/{}", mount.name, kDevice), mount.session->device()));
     TRY_VOID(keeper_.keep(fmt::format("{}/{}", mount.name, kInit), mount.init.get()));
     if (!mount.mount) return {};

@@ -91,7 +91,7 @@ const FuseTree& FuseOperations::tree(fuse_req_t request) {
 }
 
 const fuse_lowlevel_ops& FuseOperations::table() {
-  static const fuse_lowlevel_ops operations = [] {
+  static const fuse_lowlevel_ops kOperations = [] {
     fuse_lowlevel_ops table{};
     table.init = init;
     table.lookup = lookup;
@@ -108,7 +108,7 @@ const fuse_lowlevel_ops& FuseOperations::table() {
     table.listxattr = listxattr;
     return table;
   }();
-  return operations;
+  return kOperations;
 }
 
 void FuseOperations::init(void* session, fuse_conn_info* connection) {

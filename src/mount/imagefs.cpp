@@ -164,7 +164,7 @@ Result<> serve(const Config& config) {
   TRY(const auto signals, block_stop_signals());
   TRY(auto store, blob::open_store(config.store));
   TRY(auto listener, SeqpacketListener::listen(config.socket));  // first: it is refused while another one serves
-  TRY(const auto backend, open_backend(config, std::move(store)));
+  TRY(const auto backend, open_backend(config, store));
   Connections connections(*backend);
   log_info("imagefs serves", {{"socket", config.socket.string()}, {"backend", backend->name()}});
   for (;;) {

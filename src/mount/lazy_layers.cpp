@@ -101,7 +101,7 @@ Result<std::shared_ptr<const image::LayerIndex>> LazyLayers::fetched_index(const
   return fail(ErrorCode::not_found, "workspace " + workspace + " has no layer " + digest.to_string());
 }
 
-Result<std::shared_ptr<CachedLayer>> LazyLayers::with_packs(std::string workspace,
+Result<std::shared_ptr<CachedLayer>> LazyLayers::with_packs(const std::string& workspace,
                                                             std::shared_ptr<const image::LayerIndex> index) {
   if (!index->is_page_mapped()) {
     return fail(ErrorCode::invalid_argument,
@@ -169,7 +169,7 @@ Result<std::shared_ptr<CachedLayer>> LazyLayers::reopen(const Digest& digest) {
   TRY(const auto path, cache_->layer_path(digest, kWorkspaceFile));
   TRY(auto workspace, read_file(path));
   TRY(auto index, local_index(digest));
-  return with_packs(std::move(workspace), std::move(index));
+  return with_packs(workspace, std::move(index));
 }
 
 }  // namespace hearth::mount

@@ -45,7 +45,7 @@ class LazyLayers {
   bool was_compared_lately(const Digest& digest) const;
   bool is_current(const std::string& workspace, const Digest& digest) const;
   Result<> keep(const std::string& workspace, const Digest& digest, std::string_view index) const;
-  Result<std::shared_ptr<CachedLayer>> with_packs(std::string workspace,
+  Result<std::shared_ptr<CachedLayer>> with_packs(const std::string& workspace,
                                                   std::shared_ptr<const image::LayerIndex> index);
   UniqueFd inherited(const Digest& pack);
 

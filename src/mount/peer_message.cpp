@@ -64,6 +64,7 @@ Result<std::vector<Digest>> decode_have(std::string_view bytes) {
     return fail(ErrorCode::invalid_argument, "not 1 to " + std::to_string(kPeerPacksMax) + " digests of packs");
   }
   std::vector<Digest> packs;
+  packs.reserve(count);
   for (size_t i = 0; i < count; ++i) packs.push_back(digest_at(bytes, i * Digest::kSize));
   return packs;
 }

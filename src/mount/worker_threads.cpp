@@ -15,7 +15,7 @@ void* run(void* argument) {
 
 }  // namespace
 
-void WorkerThreads::start(int count, std::function<void()> work) {
+void WorkerThreads::start(int count, const std::function<void()>& work) {
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setstacksize(&attributes, kStackBytes);

@@ -22,7 +22,7 @@ class WorkerThreads {
   WorkerThreads(const WorkerThreads&) = delete;
   WorkerThreads& operator=(const WorkerThreads&) = delete;
 
-  void start(int count, std::function<void()> work);
+  void start(int count, const std::function<void()>& work);
   void join();
   size_t size() const { return threads_.size(); }
 

@@ -62,6 +62,7 @@ Result<ContainerLauncher::Layers> ContainerLauncher::fetch(const LaunchRequest& 
         std::async(std::launch::async, [this, wanted = std::move(wanted)] { return imagefs_.layer(wanted); }));
   }
   std::vector<Result<UniqueFd>> answers;
+  answers.reserve(pending.size());
   for (auto& future : pending) answers.push_back(future.get());  // all of them: nothing may run on behind us
   Layers layers;
   for (size_t i = 0; i < answers.size(); ++i) {

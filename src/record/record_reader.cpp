@@ -163,6 +163,7 @@ Result<std::vector<UsageTotal>> RecordReader::usage(const std::string& workspace
     total.bytes_out += counts.bytes_out;
   }
   std::vector<UsageTotal> out;
+  out.reserve(totals.size());
   for (auto& [key, total] : totals) out.push_back(std::move(total));
   return out;
 }

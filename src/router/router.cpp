@@ -60,7 +60,7 @@ struct Router::State final : Services {
   void handle(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange);
   void handle_admin(net::HttpRequest&& request, std::shared_ptr<net::HttpExchange> exchange, Try attempt);
   bool handle_health(const net::HttpRequest& request, const std::shared_ptr<net::HttpExchange>& exchange);
-  void answer_metrics(std::shared_ptr<net::HttpExchange> exchange);
+  void answer_metrics(const std::shared_ptr<net::HttpExchange>& exchange);
   std::string unready_reason() const;
   std::string health_json(const std::string& unready) const;
   std::string metrics_text();
@@ -133,7 +133,7 @@ void Router::State::handle_admin(net::HttpRequest&& request, std::shared_ptr<net
 }
 
 /// Ours, and behind them those of the node's imagefs, which serves no address of its own.
-void Router::State::answer_metrics(std::shared_ptr<net::HttpExchange> exchange) {
+void Router::State::answer_metrics(const std::shared_ptr<net::HttpExchange>& exchange) {
   const auto answer = [this, exchange](const std::string& more) {
     exchange->respond({.body = metrics_text() + more, .content_type = "text/plain; version=0.0.4; charset=utf-8"});
   };

@@ -22,7 +22,7 @@ class WithHolder final : public LayerBackend {
       : holder_([&config] { return holder::serve({.socket = config.dir / "holder.sock"}).has_value(); }) {
     config.holder = config.dir / "holder.sock";
     wait_for_holder(config.holder);
-    auto opened = open_backend(config, std::move(store));
+    auto opened = open_backend(config, store);
     if (!opened) throw std::runtime_error(opened.error().message);
     backend_ = std::move(*opened);
   }
