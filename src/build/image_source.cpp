@@ -25,8 +25,8 @@ Result<catalog::ImageRecord> import_source(const StepContext& context, const ima
                       .total = progress.total});
   };
   TRY(const image::ImageRecord imported,
-      existing(image::import_image(context.config.store, image::StoreScope::workspace(context.workspace), source,
-                                   options)));
+      existing(
+          image::import_image(context.config.store, image::StoreScope::workspace(context.workspace), source, options)));
 
   catalog::ImageRecord record;
   record.layer = {imported.layer.digest, imported.layer.content_bytes, catalog::LayerRole::base};
