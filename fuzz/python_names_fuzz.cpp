@@ -12,5 +12,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK_PROMISE(names->size() <= hearth::mount::kMaxPythonNames);
   }
   for (const auto& name : hearth::mount::names_in_source(bytes)) CHECK_PROMISE(name.size() <= bytes.size());
+  for (const auto& name : hearth::mount::names_in_binary(bytes)) CHECK_PROMISE(name.contains('.'));
   return 0;
 }

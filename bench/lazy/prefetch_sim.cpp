@@ -37,8 +37,8 @@ struct Model {
   double processor = 3.3;      // of the workload, spread evenly over its reads
   double unpack_rate = 400e6;  // plain bytes: decompress, hash, write
   double read_around = 256 * 1024;
-  int connections = 32;
-  int prefetch_connections = 16;
+  double connections = 32;
+  double prefetch_connections = 16;
   double advice = 1;  // 0: none
   double begin = 0;   // seconds from the mount to the first read
   double tell = 0;    // 1: prints each wait
@@ -95,6 +95,7 @@ class Simulation {
         neighbours_(owners, limits_of(model)),
         queue_(owners->shared_chunks(), {.gap_bytes = static_cast<uint64_t>(model.gap)}) {
     state_.assign(index_.chunk_count(), State::absent);
+    advised_.assign(index_.chunk_count(), false);
     for (uint32_t pack = 0; pack < index_.pack_count(); ++pack) {
       const auto chunks = owners_->chunks().in_pack(pack);
       for (size_t i = 0; i + 1 < chunks.size(); ++i) next_[chunks[i]] = chunks[i + 1];
@@ -153,7 +154,10 @@ class Simulation {
     const auto owner = owners_->owner(chunk);
     const auto offset = index_.extent(index_.inode(owner->inode), owner->extent).offset;
     fmt::print("{:7.3f} s {:4.0f} ms {:8} {} at {} MiB\n", asked, (now_ - asked) * 1e3,
-               before == State::absent ? "absent" : "coming", owners_->path(owner->inode), offset >> 20);
+               before == State::flying ? "coming"
+               : advised_.at(chunk)    ? "queued"
+                                       : "unknown",
+               owners_->path(owner->inode), offset >> 20);
   }
 
   void tell_unused(const std::set<uint32_t>& used) const {
@@ -167,6 +171,7 @@ class Simulation {
   }
 
   void follow(const Neighbours::Advice& advice) {
+    for (const uint32_t chunk : advice.chunks) advised_[chunk] = true;
     queue_.add(advice, [this](uint32_t chunk) { return state_[chunk] == State::present; });
     show_ready();
   }
@@ -272,6 +277,7 @@ class Simulation {
   Neighbours neighbours_;
   std::unordered_map<uint32_t, uint32_t> next_;  // chunk that follows in the pack
   std::vector<State> state_;
+  std::vector<bool> advised_;  // by chunk
   std::unordered_map<uint32_t, double> arrive_;
   PrefetchQueue queue_;
   std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
@@ -304,6 +310,8 @@ int main(int argc, char** argv) {
                                                                 {"begin", &model.begin},
                                                                 {"tell", &model.tell},
                                                                 {"gap", &model.gap},
+                                                                {"connections", &model.connections},
+                                                                {"prefetch_connections", &model.prefetch_connections},
                                                                 {"waste", &model.waste},
                                                                 {"whole_library", &model.whole_library},
                                                                 {"largest_window", &model.largest_window}};

@@ -76,10 +76,10 @@ std::string_view to_string(BundleStream::Outcome outcome) {
 }
 
 ObjectStream stream_of(std::shared_ptr<blob::ObjectStore> store) {
-  return [store = std::move(store)](const std::string& key, uint64_t length,
+  return [store = std::move(store)](const std::string& key, const blob::ByteRange& range,
                                     const std::function<Result<>(std::string_view)>& sink,
                                     const std::stop_token& stop) -> Result<> {
-    return store->read(key, {.offset = 0, .length = length}, sink, {.deadline = {}, .stop = stop});
+    return store->read(key, range, sink, {.deadline = {}, .stop = stop});
   };
 }
 
@@ -88,6 +88,7 @@ struct BundleStream::State {
   explicit State(BundleStreamRequest r) : request(std::move(r)) {}
 
   void receive(const std::stop_token& stop);
+  Result<> receive_bundle(const std::stop_token& stop);
   Result<std::optional<image::BundleRef>> find_bundle();
   Result<> enqueue(std::string_view bytes, const std::stop_token& stop);
   void store(const std::stop_token& stop);
@@ -104,7 +105,8 @@ struct BundleStream::State {
   std::shared_ptr<CachedLayer> layer;
   std::deque<std::string> queue;
   uint64_t queued_bytes = 0;
-  bool received = false;  // everything is in the queue, or receive_error says why not
+  bool is_starving = false;  // the storer has stored all that came
+  bool received = false;     // everything is in the queue, or receive_error says why not
   Result<> receive_error;
   bool looked_up = false;
   std::optional<image::BundleRef> bundle;
@@ -172,13 +174,26 @@ void BundleStream::State::receive(const std::stop_token& stop) {
     changed.notify_all();
     if (!bundle) return;
   }
-  const std::string key = image::bundle_object_key(StoreScope::workspace(request.workspace), bundle->digest);
-  auto done = request.stream(
-      key, bundle->streamed_bytes, [this, &stop](std::string_view bytes) { return enqueue(bytes, stop); }, stop);
+  auto done = receive_bundle(stop);
   const std::lock_guard lock(mutex);
   received = true;
   if (!done) receive_error = std::move(done);
   changed.notify_all();
+}
+
+Result<> BundleStream::State::receive_bundle(const std::stop_token& stop) {
+  const std::string key = image::bundle_object_key(StoreScope::workspace(request.workspace), bundle->digest);
+  const auto sink = [this, &stop](std::string_view bytes) { return enqueue(bytes, stop); };
+  uint64_t begun = 0;
+  if (request.known_layer) {
+    begun = std::min(kFirstBytes, bundle->streamed_bytes);
+    TRY_VOID(request.stream(key, {.offset = 0, .length = begun}, sink, stop));
+    std::unique_lock lock(mutex);
+    changed.wait(lock, stop, [this] { return status.runs || is_starving || status.outcome != Outcome::streaming; });
+    if (status.outcome != Outcome::streaming) return {};
+  }
+  if (begun == bundle->streamed_bytes) return {};
+  return request.stream(key, {.offset = begun, .length = bundle->streamed_bytes - begun}, sink, stop);
 }
 
 Result<> BundleStream::State::enqueue(std::string_view bytes, const std::stop_token& stop) {
@@ -217,7 +232,10 @@ Result<BundleStream::Outcome> BundleStream::State::store_what_comes(const std::s
 
 Result<std::optional<std::string>> BundleStream::State::dequeue(const std::stop_token& stop) {
   std::unique_lock lock(mutex);
+  is_starving = queue.empty();
+  if (is_starving) changed.notify_all();
   changed.wait(lock, stop, [this] { return !queue.empty() || received; });
+  is_starving = false;
   if (stop.stop_requested()) return fail(ErrorCode::cancelled, "no longer wanted");
   if (queue.empty()) {
     if (!receive_error) return Unexpected(receive_error.error());

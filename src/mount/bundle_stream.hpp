@@ -21,10 +21,10 @@
 
 namespace hearth::mount {
 
-/// Gives the first `length` bytes of an object in order, as they come; a sink's error ends it. Blocks; ends soon after
-/// a stop with `cancelled`.
+/// Gives bytes of an object in order, as they come; a sink's error ends it. Blocks; ends soon after a stop with
+/// `cancelled`.
 using ObjectStream =
-    std::function<Result<>(const std::string& key, uint64_t length,
+    std::function<Result<>(const std::string& key, const blob::ByteRange& range,
                            const std::function<Result<>(std::string_view)>& sink, const std::stop_token& stop)>;
 
 /// As the store gives it: over one connection, going on where a cut one ended.
@@ -35,7 +35,8 @@ struct BundleStreamRequest {
   ObjectStream stream;                       // for the bundle
   std::string workspace;
   Digest layer;
-  std::string profile;                // key
+  std::string profile;       // key
+  bool known_layer = false;  // its content may be on disk: kFirstBytes are received, and then the rest if it is
   ExpectedPages* expected = nullptr;  // borrowed; where demand reads learn what is coming
   MetricRegistry* metrics = nullptr;  // borrowed; null: none
 };
@@ -47,6 +48,8 @@ struct BundleStreamRequest {
 class BundleStream {
  public:
   static constexpr uint64_t kQueuedBytes = uint64_t{16} << 20;
+  /// Where the head of a bundle ends before, nearly always.
+  static constexpr uint64_t kFirstBytes = uint64_t{256} << 10;
   /// A bundle of which all but so small a share is on disk already is not streamed: demand brings the rest.
   static constexpr double kWorthStreaming = 0.02;
 

@@ -68,12 +68,15 @@ class BundleStreamTest : public testing::FetcherFixture {
     const image::Profile profile{.layer = index->digest(), .key = kKey, .generation = 1, .bundle = bundle};
     must(layers.store()->create(image::profile_object_key(scope, profile), to_json(profile)));
   }
+  bool known_layer = false;
+
   std::unique_ptr<BundleStream> stream() {
     return std::make_unique<BundleStream>(BundleStreamRequest{.store = store,
                                                               .stream = stream_of(store),
                                                               .workspace = "acme",
                                                               .layer = index->digest(),
                                                               .profile = kKey,
+                                                              .known_layer = known_layer,
                                                               .expected = &expected,
                                                               .metrics = &metrics});
   }
@@ -190,6 +193,16 @@ TEST_F(BundleStreamTest, ReceivesWhileTheIndexIsStillOnItsWay) {
   EXPECT_EQ(streamed->status().stored_bytes, 0U);
   streamed->attach(layer);
   EXPECT_EQ(streamed->wait({}).outcome, BundleStream::Outcome::complete);
+}
+
+TEST_F(BundleStreamTest, OfALayerWhoseContentIsHereOnlyTheBeginIsReceived) {
+  put_profile(put_bundle(all_pages(), index->digest()));
+  known_layer = true;
+  EXPECT_EQ(stream_and_wait().outcome, BundleStream::Outcome::complete) << "its content is not here after all";
+  EXPECT_TRUE(all_right());
+  const auto again = stream_and_wait();
+  EXPECT_EQ(again.outcome, BundleStream::Outcome::not_needed);
+  EXPECT_LE(again.received_bytes, BundleStream::kFirstBytes);
 }
 
 TEST_F(BundleStreamTest, ADemandReadOfWhatIsComingWaitsAndFetchesNothing) {

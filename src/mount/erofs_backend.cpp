@@ -174,7 +174,7 @@ Result<> ErofsBackend::State::enter_in_ledger(const CachedLayer& layer) const {
 Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
   const auto began = mono_now();
   core->expect_readers();
-  auto bundle = core->starts().look(question);
+  auto bundle = core->starts().look(question, core->layers().knows(question.digest));
   TRY(auto layer, core->layers().open(question.workspace, question.digest));
   const bool recorded = core->starts().begin(question, layer, std::move(bundle), MountedFor::this_start);
   TRY(const auto image, metadata(*layer));
@@ -380,7 +380,7 @@ Result<UniqueFd> ErofsBackend::mount_layer(const LayerQuestion& question, const 
     auto copy = state.clone(found->second);
     lock.unlock();
     if (!layer->complete()) {
-      state.core->starts().begin(question, std::move(layer), state.core->starts().look(question),
+      state.core->starts().begin(question, std::move(layer), state.core->starts().look(question, true),
                                  MountedFor::an_earlier_one);
     }
     return copy;

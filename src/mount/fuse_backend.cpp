@@ -48,13 +48,14 @@ Result<UniqueFd> FuseBackend::State::mount(const LayerQuestion& question) const 
   TRY(auto found, mounts->find(question.digest, question.id_base));
   if (found.mount) {
     if (!found.layer->complete()) {
-      core->starts().begin(question, std::move(found.layer), core->starts().look(question), MountedFor::an_earlier_one);
+      core->starts().begin(question, std::move(found.layer), core->starts().look(question, true),
+                           MountedFor::an_earlier_one);
     }
     return std::move(found.mount);
   }
   const auto began = mono_now();
   core->expect_readers();
-  auto bundle = core->starts().look(question);
+  auto bundle = core->starts().look(question, core->layers().knows(question.digest));
   TRY(const auto layer, core->layers().open(question.workspace, question.digest));
   core->starts().begin(question, layer, std::move(bundle), MountedFor::this_start);
   TRY_VOID(mounts->make(layer, question.id_base));

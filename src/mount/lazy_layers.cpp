@@ -172,4 +172,10 @@ Result<std::shared_ptr<CachedLayer>> LazyLayers::reopen(const Digest& digest) {
   return with_packs(workspace, std::move(index));
 }
 
+bool LazyLayers::knows(const Digest& digest) const {
+  const auto path = cache_->layer_path(digest, kIndexFile);
+  std::error_code error;
+  return path && std::filesystem::exists(*path, error);
+}
+
 }  // namespace hearth::mount

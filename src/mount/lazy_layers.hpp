@@ -36,6 +36,8 @@ class LazyLayers {
   Result<std::shared_ptr<CachedLayer>> open(const std::string& workspace, const Digest& digest);
   /// The same from what is on this machine alone, for layers mounted by an earlier process: not_found when it is not.
   Result<std::shared_ptr<CachedLayer>> reopen(const Digest& digest);
+  /// Whether this machine had it open before, and may have its content.
+  bool knows(const Digest& digest) const;
 
  private:
   Result<std::shared_ptr<const image::LayerIndex>> local_index(const Digest& digest) const;

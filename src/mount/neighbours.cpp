@@ -19,6 +19,8 @@ constexpr size_t kMaxInterpreters = 2;
 constexpr uint64_t kNameBytes = 256;
 /// Names of libraries that are needed by one file and looked up.
 constexpr size_t kMaxNeeded = 128;
+/// Files that come along with another one on a mere guess.
+constexpr uint64_t kSmallBytes = 64 * 1024;
 /// The directory at the end of a zip archive (npz, whl, keras, pth).
 constexpr std::array<std::string_view, 7> kArchives = {".zip", ".npz", ".whl", ".egg", ".keras", ".pt", ".pth"};
 
@@ -66,6 +68,15 @@ constexpr uint8_t kTouched = 4;
 
 bool is_library_name(std::string_view name) {
   return name.ends_with(".so") || name.contains(".so.");
+}
+
+/// A module of compiled code, as Python names it.
+bool is_extension_name(std::string_view name) {
+  return name.contains(".cpython-") || name.ends_with(".abi3.so");
+}
+
+bool is_pickle_name(std::string_view name) {
+  return name.ends_with(".pkl") || name.ends_with(".pickle") || name.ends_with(".joblib");
 }
 
 bool is_python_name(std::string_view name) {
@@ -157,7 +168,13 @@ void Neighbours::visit(uint32_t inode) {
   if (file.type != FileType::regular || file.size == 0) return;
   const std::string_view name = owners_->name(inode);
   const FileRange whole{0, file.size};
-  if (is_python_name(name) && file.size <= kMaxPythonBytes) return look(inode, Look::For::python, whole);
+  if (is_python_name(name) && file.size <= kMaxPythonBytes) {
+    visit_python(inode);
+    return look(inode, Look::For::python, whole);
+  }
+  if (is_pickle_name(name) && file.size <= limits_.whole_file_bytes) {
+    return look(inode, Look::For::module_names, whole);
+  }
   if (is_library_name(name) || (file.mode & 0111) != 0) {
     return look(inode, Look::For::elf_head, {0, std::min(file.size, kElfHeadBytes)});
   }
@@ -207,7 +224,9 @@ Neighbours::Advice Neighbours::touched(uint32_t chunk) {
   marks_[chunk] |= kTouched;
   if (const auto owner = owners_->owner(chunk)) {
     if (!visited_[owner->inode]) {
+      touch_metadata(owner->inode);
       visit(owner->inode);
+      touch_source(owner->inode);
     } else if (!was_known) {
       touch_unknown(owner->inode, owner->extent);
     }
@@ -238,6 +257,49 @@ Neighbours::Advice Neighbours::imported(const std::vector<std::string>& names) {
   return take();
 }
 
+/// What is read of a distribution by looking into all of them: its entry points, for one.
+void Neighbours::touch_metadata(uint32_t inode) {
+  constexpr std::string_view kMetadata = ".dist-info";
+  const uint32_t folder = owners_->directory(inode);
+  const std::string_view name = owners_->name(inode);
+  if (!owners_->name(folder).ends_with(kMetadata) || !metadata_.emplace(name).second) return;
+  const auto& index = owners_->index();
+  const auto beside = index.inode(owners_->directory(folder));
+  for (uint32_t i = 0; i < beside.count; ++i) {
+    const auto entry = index.entry(beside, i);
+    if (entry.type != FileType::directory || !entry.name.ends_with(kMetadata)) continue;
+    if (const auto found = index.find(index.inode(entry.inode), name)) want_small(found->inode);
+  }
+}
+
+void Neighbours::want_small(uint32_t inode) {
+  const auto file = owners_->index().inode(inode);
+  if (file.type == FileType::regular && file.size > 0 && file.size <= kSmallBytes) want(file, {0, file.size});
+}
+
+/// Without looking into what may come as well: that is done when it is read.
+void Neighbours::visit_python(uint32_t inode) {
+  if (owners_->name(inode).starts_with("__init__.")) {
+    for (const uint32_t file : modules_.subpackages(modules_.home(inode))) want_small(file);
+  }
+  const auto source = modules_.source_of(inode);
+  const auto distribution = modules_.distribution(inode);
+  if (!source || !distribution) return;
+  Sources& sources = sources_[*distribution];
+  if (sources.read >= limits_.sources_read) return want_small(*source);
+  sources.compiled.push_back(inode);
+}
+
+void Neighbours::touch_source(uint32_t inode) {
+  const auto distribution = modules_.distribution(inode);
+  if (!distribution || !owners_->name(inode).ends_with(".py")) return;
+  Sources& sources = sources_[*distribution];
+  if (++sources.read != limits_.sources_read) return;
+  for (const uint32_t compiled : std::exchange(sources.compiled, {})) {
+    if (const auto source = modules_.source_of(compiled)) want_small(*source);
+  }
+}
+
 void Neighbours::visit_modules(const std::vector<uint32_t>& files) {
   for (const uint32_t file : files) visit(file);
 }
@@ -255,6 +317,9 @@ Neighbours::Advice Neighbours::shown(const Look& look, std::string_view bytes) {
       if (names) visit_modules(modules_.imports(look.inode, *names));
       break;
     }
+    case Look::For::module_names:
+      for (const std::string& name : names_in_binary(bytes)) visit_modules(modules_.find(name).files);
+      break;
     case Look::For::elf_head:
       show_elf_head(look.inode, bytes);
       break;
@@ -287,7 +352,11 @@ void Neighbours::show_elf_head(uint32_t inode, std::string_view bytes) {
     if (file.size <= limits_.whole_file_bytes) want(file, {0, file.size});
     return;
   }
-  if (head->load_end <= limits_.whole_library_bytes) want(file, {0, head->load_end});
+  if (head->load_end <= limits_.whole_library_bytes) {
+    const bool is_extension = is_extension_name(owners_->name(inode));
+    const FileRange loaded{0, head->load_end};
+    is_extension ? look(inode, Look::For::module_names, loaded) : want(file, loaded);
+  }
   for (const ElfSegment& segment : head->loads) {
     if (segment.writable) want(file, segment.file);  // it is relocated
   }

@@ -14,6 +14,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,10 +28,12 @@ struct NeighbourLimits {
   /// Files up to this size are fetched whole when they are first touched.
   uint64_t whole_file_bytes = uint64_t{4} << 20;
   /// Likewise the loadable parts of libraries.
-  uint64_t whole_library_bytes = uint64_t{8} << 20;
+  uint64_t whole_library_bytes = uint64_t{12} << 20;
   /// Chunks around a touch in a large file that nothing was known of: doubles with each such touch.
   uint32_t first_window = 1;
   uint32_t largest_window = 8;
+  /// Files of source that are read beside their compiled form before all of that package are expected to be.
+  uint32_t sources_read = 3;
 };
 
 /// Of one layer; not thread-safe. Memory: a byte a chunk, a bit an inode, and a little for each ELF file.
@@ -43,7 +46,15 @@ class Neighbours {
 
   /// Bytes of a file that are to be shown as soon as they are present.
   struct Look {
-    enum class For { elf_head, elf_dynamic, elf_needed, elf_relocations, elf_init_array, python } purpose{};
+    enum class For {
+      elf_head,
+      elf_dynamic,
+      elf_needed,
+      elf_relocations,
+      elf_init_array,
+      python,
+      module_names
+    } purpose{};
     uint32_t inode = 0;
     FileRange range;
   };
@@ -71,6 +82,11 @@ class Neighbours {
 
  private:
   struct Library;
+  /// Some programs read the source of what they import (decorators that look at their callers).
+  struct Sources {
+    std::vector<uint32_t> compiled;  // visited files, while it is not clear whether their source is read
+    uint32_t read = 0;               // files of source
+  };
 
   void visit(uint32_t inode);
   void want(uint32_t chunk);
@@ -85,6 +101,10 @@ class Neighbours {
   void show_init_functions(uint32_t inode, const std::vector<uint64_t>& offsets);
   void visit_library(std::string_view name);
   void visit_modules(const std::vector<uint32_t>& files);
+  void visit_python(uint32_t inode);
+  void touch_metadata(uint32_t inode);
+  void touch_source(uint32_t inode);
+  void want_small(uint32_t inode);
 
   std::shared_ptr<const ContentOwners> owners_;
   NeighbourLimits limits_;
@@ -94,6 +114,8 @@ class Neighbours {
   std::unordered_map<uint32_t, std::unique_ptr<Library>> libraries_;  // by inode
   std::unordered_map<std::string_view, uint32_t> library_names_;      // → inode; views into the index
   std::unordered_map<uint32_t, uint32_t> unknown_touches_;            // by inode
+  std::unordered_map<uint32_t, Sources> sources_;                     // by the inode of the distribution's folder
+  std::set<std::string, std::less<>> metadata_;                       // names of files in .dist-info
   std::deque<uint32_t> held_;                                         // chunks
   Counts counts_;
   Advice advice_;

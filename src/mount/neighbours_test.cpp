@@ -130,6 +130,66 @@ TEST_F(NeighboursTest, NamesOfAnotherLayersFilesAreFoundHere) {
   EXPECT_TRUE(is_advised(std::string(kLibrary) + "json/__pycache__/decoder.cpython-311.pyc"));
 }
 
+TEST_F(NeighboursTest, CompiledExtensionsAndPicklesNameTheirModules) {
+  const std::string packages = kPackages;
+  const std::string module = packages + "kit/inner.py";
+  const std::string other = packages + "kit/other.py";
+  std::string extension = ElfFile().bytes();
+  extension.replace(ElfFile().code, 20, std::string("\0kit.inner.function\0", 20));
+  const Files files = {{packages + "kit/_fast.cpython-311-x86_64-linux-gnu.so", extension},
+                       {module, "x = 1\n"},
+                       {other, "y = 2\n"},
+                       {"app/model.pickle", std::string("\x80\4\x8c\tkit.other\x8c\1C", 16)}};
+  start(files);
+  touch(packages + "kit/_fast.cpython-311-x86_64-linux-gnu.so");
+  EXPECT_TRUE(is_advised(module));
+  EXPECT_FALSE(is_advised(other));
+  touch("app/model.pickle");
+  EXPECT_TRUE(is_advised(other));
+}
+
+TEST_F(NeighboursTest, SubpackagesAreFetchedAndNotLookedInto) {
+  const std::string packages = kPackages;
+  start({{packages + "kit/__init__.py", "# a kit"},
+         {packages + "kit/part/__init__.py", "import json\n"},
+         {packages + "kit/part/more.py", "1"},
+         {"usr/lib/python3.11/json/__init__.py", "2"}});
+  follow(neighbours_->imported({"kit"}));
+  EXPECT_TRUE(is_advised(packages + "kit/part/__init__.py"));
+  EXPECT_FALSE(is_advised("usr/lib/python3.11/json/__init__.py"));
+  touch(packages + "kit/part/__init__.py");
+  EXPECT_TRUE(is_advised("usr/lib/python3.11/json/__init__.py"));
+}
+
+TEST_F(NeighboursTest, WhoReadsTheMetadataOfOneDistributionReadsThatOfAll) {
+  const std::string packages = kPackages;
+  start({{packages + "a-1.dist-info/entry_points.txt", "a"},
+         {packages + "a-1.dist-info/RECORD", "files of a"},
+         {packages + "b-2.dist-info/entry_points.txt", "b"},
+         {packages + "b-2.dist-info/RECORD", "files of b"}});
+  touch(packages + "a-1.dist-info/entry_points.txt");
+  EXPECT_TRUE(is_advised(packages + "b-2.dist-info/entry_points.txt"));
+  EXPECT_FALSE(is_advised(packages + "b-2.dist-info/RECORD"));
+}
+
+TEST_F(NeighboursTest, AfterAFewFilesOfSourceAllOfThePackageAreExpected) {
+  const std::string packages = kPackages;
+  Files files;
+  for (const char* name : {"a", "b", "c", "d"}) {
+    files[packages + "kit/__pycache__/" + name + ".cpython-311.pyc"] = pyc({name});
+    files[packages + "kit/" + name + ".py"] = std::string("# source of ") + name;
+  }
+  files[packages + "kit/not_imported.py"] = "# nobody's";
+  start(files);
+  follow(neighbours_->imported({"kit.a", "kit.b", "kit.c", "kit.d"}));
+  touch(packages + "kit/a.py");
+  touch(packages + "kit/b.py");
+  EXPECT_FALSE(is_advised(packages + "kit/d.py"));
+  touch(packages + "kit/c.py");
+  EXPECT_TRUE(is_advised(packages + "kit/d.py"));
+  EXPECT_FALSE(is_advised(packages + "kit/not_imported.py"));
+}
+
 /// A library of 12 MiB: its tables, five MiB of code, data in the end.
 ElfFile large_library() {
   ElfFile library;

@@ -16,8 +16,8 @@
 namespace hearth::mount {
 
 struct PrefetchLimits {
-  uint64_t run_bytes = uint64_t{2} << 20;   // stored bytes of one run
-  uint64_t gap_bytes = uint64_t{64} << 10;  // stored bytes between wanted chunks that come along
+  uint64_t run_bytes = uint64_t{2} << 20;    // stored bytes of one run
+  uint64_t gap_bytes = uint64_t{256} << 10;  // stored bytes between wanted chunks that come along
 };
 
 /// Of one layer; not thread-safe. The newest advice comes first, since it is about what is read now: a program goes

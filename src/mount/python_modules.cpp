@@ -105,6 +105,34 @@ PythonModules::Module PythonModules::find(std::string_view dotted) const {
   return {};
 }
 
+std::vector<uint32_t> PythonModules::subpackages(uint32_t directory) const {
+  std::vector<uint32_t> files;
+  const auto& index = owners_->index();
+  const auto folder = index.inode(directory);
+  for (uint32_t i = 0; i < folder.count && files.size() < kMaxSubpackages; ++i) {
+    const auto entry = index.entry(folder, i);
+    if (entry.type != FileType::directory || entry.name == kCacheFolder) continue;
+    if (const auto init = code_of(entry.inode, kInit)) files.push_back(*init);
+  }
+  return files;
+}
+
+std::optional<uint32_t> PythonModules::source_of(uint32_t file) const {
+  const std::string_view name = owners_->name(file);
+  if (!name.ends_with(".pyc")) return std::nullopt;
+  return child(home(file), std::string(name.substr(0, name.find('.'))) + ".py", FileType::regular);
+}
+
+std::optional<uint32_t> PythonModules::distribution(uint32_t file) const {
+  uint32_t at = home(file);
+  for (size_t depth = 0; at != 0 && depth < kMaxParts; ++depth) {
+    const uint32_t above = owners_->directory(at);
+    if (std::ranges::any_of(roots_, [at, above](uint32_t root) { return root == at || root == above; })) return at;
+    at = above;
+  }
+  return std::nullopt;
+}
+
 uint32_t PythonModules::home(uint32_t file) const {
   const uint32_t folder = owners_->directory(file);
   return folder != 0 && owners_->name(folder) == kCacheFolder ? owners_->directory(folder) : folder;

@@ -34,10 +34,17 @@ class PythonModules {
   /// Files that the import of a file reads whose code uses these names (python_names.hpp): modules from the path,
   /// beside it, and in the packages named before. Without those in `names` that are nothing.
   std::vector<uint32_t> imports(uint32_t file, const std::vector<std::string>& names) const;
+  /// The code of the packages right below the folder, at most kMaxSubpackages.
+  std::vector<uint32_t> subpackages(uint32_t directory) const;
+  /// The source of a compiled file.
+  std::optional<uint32_t> source_of(uint32_t file) const;
+  /// The outermost package (or folder on the path) that a file lies in; nullopt for what is not on the path.
+  std::optional<uint32_t> distribution(uint32_t file) const;
   /// The folder that a file's module lies in: of lib/__pycache__/x.cpython-311.pyc it is lib.
   uint32_t home(uint32_t file) const;
 
   static constexpr size_t kMaxRoots = 32;
+  static constexpr size_t kMaxSubpackages = 64;
 
  private:
   std::optional<uint32_t> child(uint32_t directory, std::string_view name, image::FileType type) const;

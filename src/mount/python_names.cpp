@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <unordered_set>
 #include <utility>
 
 namespace hearth::mount {
@@ -14,6 +15,7 @@ constexpr size_t kPycHeaderBytes = 16;
 constexpr int kMaxDepth = 200;
 constexpr size_t kMaxReferences = 1 << 20;
 constexpr uint8_t kFlagReference = 0x80;
+constexpr size_t kMaxWordBytes = 200;
 
 /// How code objects are laid out.
 enum class CodeLayout { unknown, before_3_11, since_3_11 };
@@ -291,6 +293,23 @@ std::vector<std::string> names_in_source(std::string_view text) {
       add_list(line, names);
       goes_on = line.contains('(') && !line.contains(')');
     }
+  }
+  return names;
+}
+
+std::vector<std::string> names_in_binary(std::string_view bytes) {
+  std::vector<std::string> names;
+  std::unordered_set<std::string_view> seen;
+  for (size_t at = 0; at < bytes.size() && names.size() < kMaxPythonNames;) {
+    if (!is_name_byte(bytes[at])) {
+      ++at;
+      continue;
+    }
+    const size_t begin = at;
+    bool has_dot = false;
+    for (; at < bytes.size() && is_name_byte(bytes[at]); ++at) has_dot = has_dot || bytes[at] == '.';
+    const std::string_view word = bytes.substr(begin, at - begin);
+    if (has_dot && word.size() <= kMaxWordBytes && seen.insert(word).second) names.emplace_back(word);
   }
   return names;
 }

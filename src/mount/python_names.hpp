@@ -22,4 +22,8 @@ std::optional<std::vector<std::string>> names_in_pyc(std::string_view bytes);
 /// From source: what its import statements name, in the same form. Relative imports lose their dots.
 std::vector<std::string> names_in_source(std::string_view text);
 
+/// Words with dots in anything ("sklearn.utils._heap"), in order, each once: compiled extensions hold the names of the
+/// modules that they import as such texts, and pickles those of their objects' modules.
+std::vector<std::string> names_in_binary(std::string_view bytes);
+
 }  // namespace hearth::mount

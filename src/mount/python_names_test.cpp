@@ -135,6 +135,13 @@ value = "import nothing"
                           "dumps", "simplejson"));
 }
 
+TEST(PythonNames, AreFoundInAnythingAsWordsWithDots) {
+  EXPECT_THAT(names_in_binary(std::string("\0sklearn.utils._heap\0plain\0a.b\n\x8c", 33) + "sklearn.utils._heap"),
+              ElementsAre("sklearn.utils._heap", "a.b"));
+  EXPECT_TRUE(names_in_binary(std::string(10'000, '.')).empty()) << "too long for a name";
+  EXPECT_TRUE(names_in_binary("").empty());
+}
+
 TEST(PythonNames, OddSourceEndsQuietly) {
   for (const char* odd :
        {"", "import", "from", "from x", "from x import", "from x import (", "import ,,,", "from . import"}) {

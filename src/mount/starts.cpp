@@ -29,13 +29,14 @@ Starts::Starts(StartsOptions options)
                .directory = options_.directory,
                .metrics = options_.metrics}) {}
 
-std::unique_ptr<BundleStream> Starts::look(const LayerQuestion& question) const {
+std::unique_ptr<BundleStream> Starts::look(const LayerQuestion& question, bool known) const {
   if (question.profile.empty()) return nullptr;
   return std::make_unique<BundleStream>(BundleStreamRequest{.store = options_.store,
                                                             .stream = stream_of(options_.store),
                                                             .workspace = question.workspace,
                                                             .layer = question.digest,
                                                             .profile = question.profile,
+                                                            .known_layer = known,
                                                             .expected = options_.expected,
                                                             .metrics = options_.metrics});
 }

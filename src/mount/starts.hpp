@@ -46,7 +46,7 @@ class Starts {
   explicit Starts(StartsOptions options);
 
   /// Begins to look for the bundle while the caller opens the layer; null when the question names no profile.
-  std::unique_ptr<BundleStream> look(const LayerQuestion& question) const;
+  std::unique_ptr<BundleStream> look(const LayerQuestion& question, bool known) const;
   /// The layer is about to be read. Returns whether the start is recorded: reads that find their pages present are to
   /// be told, too, until on_recorded is called for the layer.
   bool begin(const LayerQuestion& question, std::shared_ptr<CachedLayer> layer, std::unique_ptr<BundleStream> bundle,
