@@ -90,8 +90,10 @@ Result<std::unique_ptr<FuseBackend>> FuseBackend::open(std::unique_ptr<LazyCore>
   auto started = state->mounts->start();
   if (!started) return Unexpected(started.error());
   state->core->cache().enforce_bounds();
-  state->core->serve_peers();
   State* const raw = state.get();
+  state->core->on_rot(
+      [raw](const std::shared_ptr<PackFile>& pack, const PageRange& pages) { raw->mounts->on_rot(*pack, pages); });
+  state->core->serve_peers();
   state->housekeeper = std::jthread([raw](const std::stop_token& stop) {
     std::unique_lock lock(raw->mutex);
     while (!stop.stop_requested()) {
@@ -137,6 +139,7 @@ std::string FuseBackend::metrics() {
 }
 
 void FuseBackend::stop() {
+  state_->core->on_rot({});
   state_->stopping = true;
   state_->housekeeper.request_stop();
   state_->changed.notify_all();

@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "base/random_id.hpp"
 #include "mount/fuse_mount.hpp"
+#include "mount/mounted_pages.hpp"
 
 #include <fmt/format.h>
 
@@ -17,6 +18,7 @@
 #include <charconv>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace hearth::mount {
 
@@ -191,6 +193,17 @@ void FuseMounts::forget(const FuseSession& session) {
   }
   drop(gone);
   log_info("layer released", {{"layer", gone.layer->index().digest().hex().substr(0, 12)}});
+}
+
+void FuseMounts::on_rot(const PackFile& pack, const PageRange& pages) {
+  std::vector<std::pair<std::shared_ptr<FuseSession>, std::shared_ptr<CachedLayer>>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [session, mount] : mounts_) all.emplace_back(mount.session, mount.layer);
+  }
+  for (const auto& [session, layer] : all) {
+    session->forget_content(files_in(layer->index(), pack.digest(), pages));
+  }
 }
 
 Result<FuseMounts::Found> FuseMounts::find(const Digest& layer, uint32_t id_base) {

@@ -43,6 +43,9 @@ class FuseMounts {
   Result<Found> find(const Digest& layer, uint32_t id_base);
   Result<> make(const std::shared_ptr<CachedLayer>& layer, uint32_t id_base);
 
+  /// Bytes of these pages were found wrong, or are right again: what the kernel has cached of them is forgotten.
+  void on_rot(const PackFile& pack, const PageRange& pages);
+
   /// Once a second: read-ahead as it suits what has come, and mounts given up that nobody asked for in a long time when
   /// the cache is full or garbage collection wants the layer back.
   void keep_house();

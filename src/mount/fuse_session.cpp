@@ -105,6 +105,15 @@ Result<std::shared_ptr<FuseSession>> FuseSession::open(UniqueFd device, FuseSess
   return session;
 }
 
+void FuseSession::forget_content(std::span<const uint32_t> inodes) const {
+  for (const uint32_t inode : inodes) {
+    const int error = fuse_lowlevel_notify_inval_inode(session_, FUSE_ROOT_ID + inode, 0, 0);
+    if (error == 0 || error == -ENOENT || error == -ENODEV) continue;  // not known to the kernel, or nobody's any more
+    log_error("the kernel keeps wrong bytes of a file: restart what uses this layer",
+              {{"inode", inode}, {"error", std::strerror(-error)}});
+  }
+}
+
 int FuseSession::device() const {
   return fuse_session_fd(session_);
 }

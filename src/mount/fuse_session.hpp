@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -57,6 +58,10 @@ class FuseSession : public std::enable_shared_from_this<FuseSession> {
   /// Goes on with a conversation that another process began, who left this: the kernel is asked to send again what that
   /// one did not answer. unavailable when this kernel cannot (before Linux 6.9): then those readers wait for good.
   Result<> resume(std::string_view init);
+
+  /// Makes the kernel forget what it has cached of the content of these files, mapped by processes or not: it asks for
+  /// it again. Waits for reads of them that are under way; not for threads that answer those.
+  void forget_content(std::span<const uint32_t> inodes) const;
 
   int device() const;
   const FuseTree& tree() const { return tree_; }

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <map>
@@ -318,6 +319,31 @@ TEST_P(LazyFailure, BytesThatRottedInACompleteLayerWhileHearthWasStoppedAreMende
   for (const auto& [path, bytes] : before) EXPECT_TRUE(must(read_file(path)) == bytes) << "mended on the disk, too";
   EXPECT_GT(fetched_bytes(), fetched_before);
   EXPECT_LT(fetched_bytes() - fetched_before, packs_bytes() / 2) << "only what was wrong is fetched again";
+}
+
+TEST_P(LazyFailure, WrongBytesThatWereReadBeforeTheScrubFoundThemAreForgotten) {
+  start({.scrub_every = seconds(1)});
+  const UniqueFd mount = mounted();
+  ASSERT_EQ(read_all(mount.get()).right, all_of(1));
+  const auto all_is_right = [this, &mount] {
+    return std::ranges::all_of(contents, [&mount](const auto& content) {
+      std::string seen;
+      return read_file_of(mount.get(), content.first, seen) == 0 && seen == content.second;
+    });
+  };
+  const auto files = data_files(folder.path() / "imagefs");
+  const fs::path largest = *std::ranges::max_element(files, {}, [](const auto& file) { return fs::file_size(file); });
+  const std::string before = must(read_file(largest));
+  const UniqueFd file = must(open_file(largest, O_WRONLY));
+  const size_t at = before.size() / 2 / 4096 * 4096 + 17;
+  const char byte = static_cast<char>(before[at] ^ 1);
+  drop_page_caches(mount.get(), folder.path() / "imagefs");
+  ASSERT_EQ(::pwrite(file.get(), &byte, 1, static_cast<off_t>(at)), 1);
+  (void)all_is_right();  // what is wrong is in the page cache now
+  ASSERT_EQ(::fdatasync(file.get()), 0);
+  for (int i = 0; i < 3000 && !all_is_right(); ++i) std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_TRUE(all_is_right());
+  EXPECT_TRUE(must(read_file(largest)) == before);
 }
 
 INSTANTIATE_TEST_SUITE_P(BackEnds, LazyFailure, ::testing::Values("erofs", "fuse"),

@@ -75,6 +75,16 @@ uint64_t forget(int mount, const std::string& path, const std::vector<PageRange>
 
 }  // namespace
 
+std::vector<uint32_t> files_in(const image::LayerIndex& index, const Digest& pack, const PageRange& pages) {
+  const auto chunks = chunks_in(index, pack, pages);
+  std::vector<uint32_t> files;
+  for (uint32_t number = 0; number < index.inode_count(); ++number) {
+    const auto inode = index.inode(number);
+    if (inode.type == image::FileType::regular && !ranges_of(index, inode, chunks).empty()) files.push_back(number);
+  }
+  return files;
+}
+
 uint64_t forget_cached_pages(int mount, const image::LayerIndex& index, const Digest& pack, const PageRange& pages) {
   const auto chunks = chunks_in(index, pack, pages);
   std::map<uint32_t, std::vector<PageRange>> files;  // by inode: hard links are one

@@ -6,8 +6,12 @@
 #include "mount/page_range.hpp"
 
 #include <cstdint>
+#include <vector>
 
 namespace hearth::mount {
+
+/// Inodes of the files with bytes in these pages of the pack.
+std::vector<uint32_t> files_in(const image::LayerIndex& index, const Digest& pack, const PageRange& pages);
 
 /// Makes the kernel forget what it has cached of the files with bytes in these pages of the pack: they are read again.
 /// Nothing of them is read here. Returns how many of their bytes in question stay cached: a process has those mapped.
