@@ -97,6 +97,7 @@ def page(root, results, cold, options):
     text = f"""# Benchmarks
 
 Written by `./dev bench` (`bench/run.py`); do not edit. {datetime.date.today()}, commit {git_commit(root)}.
+Lazy images have a page of their own, with a picture: [benchmarks-lazy.md](benchmarks-lazy.md) (`./dev bench lazy`).
 
 Machine: {cpu_name()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, Linux {platform.release().split("-")[0]}. Load average before the run {load[0]:.1f}, after it {load[1]:.1f}.{busy}{nice}{note}
 Peers: {requirements}; {version_of(["nginx", "-v"])}, haproxy {version_of(["haproxy", "-v"])}. Each point {options["seconds"]} s, {options["runs"]} run(s); with several, medians.
