@@ -75,8 +75,8 @@ Result<> deploy(const Options& options) {
   const nlohmann::json request = {{"branch", options.branch},
                                   {"config_toml", config},
                                   {"files", nlohmann::json::parse(client::manifest_json(entries))}};
-  TRY(auto body,
-      client::run_with_uploads(api, {options.folder, std::move(entries), "/api/v1/deployments", request}, progress));
+  TRY(auto body, client::run_with_uploads(
+                     api, {options.folder, std::move(entries), "/api/v1/deployments", request.dump()}, progress));
   TRY(auto result, parse_reply(body));
   progress.finish();
   if (options.remote.json) {

@@ -81,7 +81,7 @@ Result<> import_image(const Options& options) {
   TRY(auto api, options.remote.open());
   client::Progress progress;
   TRY(auto operation, scan_source(source, progress));
-  operation.request = nlohmann::json{{"name", options.name}, {"source", source.request}};
+  operation.request = nlohmann::json{{"name", options.name}, {"source", source.request}}.dump();
   TRY(auto body, client::run_with_uploads(api, operation, progress));
   progress.finish();
   if (options.remote.json) {

@@ -3,19 +3,27 @@
 #include "client/operation.hpp"
 #include "client/upload.hpp"
 
+#include <nlohmann/json.hpp>
+
 namespace hearth::client {
 namespace {
 
 constexpr int kAttempts = 5;
 
+std::string with_session(const std::string& request, const std::string& session) {
+  auto object = nlohmann::json::parse(request, nullptr, false);
+  object["session"] = session;
+  return object.dump();
+}
+
 Result<std::string> run_once(ApiClient& api, const UploadedOperation& operation, Progress& progress) {
-  nlohmann::json request = operation.request;
+  std::string request = operation.request;
   if (!operation.entries.empty()) {
     TRY(const std::string session, begin_upload(api));
     TRY_VOID(upload_missing(api.endpoint(), operation.root, operation.entries, session, progress));
-    if (!session.empty()) request["session"] = session;
+    if (!session.empty()) request = with_session(request, session);
   }
-  TRY(const std::string started, api.post(operation.path, request.dump()));
+  TRY(const std::string started, api.post(operation.path, request));
   return follow_operation(api, started, progress);
 }
 

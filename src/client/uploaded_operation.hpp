@@ -6,8 +6,6 @@
 #include "client/folder.hpp"
 #include "client/progress.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -18,7 +16,7 @@ struct UploadedOperation {
   std::filesystem::path root;        // where entry paths begin
   std::vector<FolderEntry> entries;  // may be empty
   std::string path;                  // to POST to, "/api/v1/deployments"
-  nlohmann::json request;            // an object
+  std::string request;               // a JSON object
 };
 
 /// The operation's result as JSON text. When parts went between the upload and their use (the server was

@@ -1,6 +1,7 @@
 #include "control/admin_call.hpp"
 
 #include "base/error_table.hpp"
+#include "base/log.hpp"
 #include "control/request_json.hpp"
 
 #include <fmt/format.h>
@@ -76,7 +77,8 @@ net::Task<> end_upload_session(Control& control, std::shared_ptr<blob::Intent> s
     session.reset();  // here: it is removed from the store
     return {};
   };
-  (void)co_await in_pool(control, std::move(end));
+  const Result<> ended = co_await in_pool(control, std::move(end));
+  if (!ended) log_warning("an upload session stays until it lapses", {{"error", ended.error().message}});
 }
 
 Reply error_reply(const Error& error) {
