@@ -105,8 +105,9 @@ struct BundleStream::State {
   std::shared_ptr<CachedLayer> layer;
   std::deque<std::string> queue;
   uint64_t queued_bytes = 0;
-  bool is_starving = false;  // the storer has stored all that came
-  bool received = false;     // everything is in the queue, or receive_error says why not
+  bool is_starving = false;       // the storer has taken all that came, and waits for more
+  std::optional<bool> is_needed;  // what the head told of the rest
+  bool received = false;          // everything is in the queue, or receive_error says why not
   Result<> receive_error;
   bool looked_up = false;
   std::optional<image::BundleRef> bundle;
@@ -189,8 +190,9 @@ Result<> BundleStream::State::receive_bundle(const std::stop_token& stop) {
     begun = std::min(kFirstBytes, bundle->streamed_bytes);
     TRY_VOID(request.stream(key, {.offset = 0, .length = begun}, sink, stop));
     std::unique_lock lock(mutex);
-    changed.wait(lock, stop, [this] { return status.runs || is_starving || status.outcome != Outcome::streaming; });
-    if (status.outcome != Outcome::streaming) return {};
+    changed.wait(lock, stop,
+                 [this] { return is_needed.has_value() || is_starving || status.outcome != Outcome::streaming; });
+    if (!is_needed.value_or(true) || status.outcome != Outcome::streaming) return {};
   }
   if (begun == bundle->streamed_bytes) return {};
   return request.stream(key, {.offset = begun, .length = bundle->streamed_bytes - begun}, sink, stop);
@@ -204,6 +206,7 @@ Result<> BundleStream::State::enqueue(std::string_view bytes, const std::stop_to
   }
   queue.emplace_back(bytes);
   queued_bytes += bytes.size();
+  is_starving = false;
   status.received_bytes += bytes.size();
   changed.notify_all();
   return {};
@@ -235,7 +238,6 @@ Result<std::optional<std::string>> BundleStream::State::dequeue(const std::stop_
   is_starving = queue.empty();
   if (is_starving) changed.notify_all();
   changed.wait(lock, stop, [this] { return !queue.empty() || received; });
-  is_starving = false;
   if (stop.stop_requested()) return fail(ErrorCode::cancelled, "no longer wanted");
   if (queue.empty()) {
     if (!receive_error) return Unexpected(receive_error.error());
@@ -278,6 +280,7 @@ Result<> BundleStream::State::take_head(const BundleHead& head) {
   if (is_worth_it && request.expected != nullptr) promise = request.expected->promise(expected_runs(*layer, head));
   const std::lock_guard lock(mutex);
   status.runs = std::make_shared<const image::PageRuns>(head.runs);
+  is_needed = is_worth_it;
   changed.notify_all();
   return {};
 }
