@@ -36,6 +36,19 @@ std::vector<PageRange> ranges_of(const image::LayerIndex& index, const image::In
   return ranges;
 }
 
+/// The files with bytes in these pages of the pack, by inode (hard links are one), and where the bytes lie in them.
+std::map<uint32_t, std::vector<PageRange>> ranges_in(const image::LayerIndex& index, const Digest& pack,
+                                                     const PageRange& pages) {
+  const auto chunks = chunks_in(index, pack, pages);
+  std::map<uint32_t, std::vector<PageRange>> files;
+  for (uint32_t number = 0; number < index.inode_count(); ++number) {
+    const auto inode = index.inode(number);
+    if (inode.type != image::FileType::regular) continue;
+    if (auto ranges = ranges_of(index, inode, chunks); !ranges.empty()) files[number] = std::move(ranges);
+  }
+  return files;
+}
+
 /// The path of a directory, "" for the root, else with a slash at its end.
 std::string path_of(const image::LayerIndex& index, uint32_t directory) {
   std::string path;
@@ -76,23 +89,15 @@ uint64_t forget(int mount, const std::string& path, const std::vector<PageRange>
 }  // namespace
 
 std::vector<uint32_t> files_in(const image::LayerIndex& index, const Digest& pack, const PageRange& pages) {
-  const auto chunks = chunks_in(index, pack, pages);
+  const auto found = ranges_in(index, pack, pages);
   std::vector<uint32_t> files;
-  for (uint32_t number = 0; number < index.inode_count(); ++number) {
-    const auto inode = index.inode(number);
-    if (inode.type == image::FileType::regular && !ranges_of(index, inode, chunks).empty()) files.push_back(number);
-  }
+  files.reserve(found.size());
+  for (const auto& [number, ranges] : found) files.push_back(number);
   return files;
 }
 
 uint64_t forget_cached_pages(int mount, const image::LayerIndex& index, const Digest& pack, const PageRange& pages) {
-  const auto chunks = chunks_in(index, pack, pages);
-  std::map<uint32_t, std::vector<PageRange>> files;  // by inode: hard links are one
-  for (uint32_t number = 0; number < index.inode_count(); ++number) {
-    const auto inode = index.inode(number);
-    if (inode.type != image::FileType::regular) continue;
-    if (auto ranges = ranges_of(index, inode, chunks); !ranges.empty()) files[number] = std::move(ranges);
-  }
+  auto files = ranges_in(index, pack, pages);
   uint64_t left = 0;
   for (uint32_t number = 0; number < index.inode_count() && !files.empty(); ++number) {
     const auto directory = index.inode(number);
