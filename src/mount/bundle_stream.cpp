@@ -106,7 +106,7 @@ struct BundleStream::State {
   std::deque<std::string> queue;
   uint64_t queued_bytes = 0;
   bool is_starving = false;       // the storer has taken all that came, and waits for more
-  std::optional<bool> is_needed;  // what the head told of the rest
+  std::optional<bool> is_needed;  // what the head told of the rest; set once, by the storer
   bool received = false;          // everything is in the queue, or receive_error says why not
   Result<> receive_error;
   bool looked_up = false;
@@ -115,7 +115,6 @@ struct BundleStream::State {
 
   // Of the storer alone.
   std::unique_ptr<ExpectedPages::Promise> promise;
-  bool is_worth_it = true;
 
   std::jthread receiver;
   std::jthread storer;
@@ -256,14 +255,14 @@ Result<BundleStream::Outcome> BundleStream::State::store_bundle(const image::Bun
   bool head_taken = false;
   const auto sink = [this, &decoder, &head_taken](const BundlePiece& piece) -> Result<> {
     if (!std::exchange(head_taken, true)) TRY_VOID(take_head(*decoder.head()));
-    if (!is_worth_it) return fail(ErrorCode::cancelled, "nearly all of it is on disk");
+    if (!*is_needed) return fail(ErrorCode::cancelled, "nearly all of it is on disk");
     return take_piece(piece);
   };
   for (;;) {
     TRY(const auto bytes, dequeue(stop));
     if (!bytes) break;
     auto fed = decoder.feed(*bytes, sink);
-    if (!is_worth_it) return Outcome::not_needed;
+    if (!is_needed.value_or(true)) return Outcome::not_needed;
     TRY_VOID(fed);
     if (promise) promise->arrived(decoder.plain_bytes_given());
   }
@@ -276,7 +275,7 @@ Result<> BundleStream::State::take_head(const BundleHead& head) {
     return fail(ErrorCode::corrupt, "the bundle is one of another layer");
   }
   const uint64_t missing = missing_bytes(*layer, head);
-  is_worth_it = static_cast<double>(missing) > kWorthStreaming * static_cast<double>(head.plain_bytes);
+  const bool is_worth_it = static_cast<double>(missing) > kWorthStreaming * static_cast<double>(head.plain_bytes);
   if (is_worth_it && request.expected != nullptr) promise = request.expected->promise(expected_runs(*layer, head));
   const std::lock_guard lock(mutex);
   status.runs = std::make_shared<const image::PageRuns>(head.runs);
