@@ -253,8 +253,12 @@ void Neighbours::touch_unknown(uint32_t inode, uint32_t extent) {
 }
 
 Neighbours::Advice Neighbours::imported(const std::vector<std::string>& names) {
-  for (const std::string& name : names) visit_modules(modules_.find(name).files);
+  visit_named(names);
   return take();
+}
+
+void Neighbours::visit_named(const std::vector<std::string>& names) {
+  for (const std::string& name : names) visit_modules(modules_.find(name).files);
 }
 
 /// What is read of a distribution by looking into all of them: its entry points, for one.
@@ -291,8 +295,9 @@ void Neighbours::visit_python(uint32_t inode) {
 }
 
 void Neighbours::touch_source(uint32_t inode) {
+  if (!owners_->name(inode).ends_with(".py")) return;
   const auto distribution = modules_.distribution(inode);
-  if (!distribution || !owners_->name(inode).ends_with(".py")) return;
+  if (!distribution) return;
   Sources& sources = sources_[*distribution];
   if (++sources.read != limits_.sources_read) return;
   for (const uint32_t compiled : std::exchange(sources.compiled, {})) {
@@ -318,7 +323,7 @@ Neighbours::Advice Neighbours::shown(const Look& look, std::string_view bytes) {
       break;
     }
     case Look::For::module_names:
-      for (const std::string& name : names_in_binary(bytes)) visit_modules(modules_.find(name).files);
+      visit_named(names_in_binary(bytes));
       break;
     case Look::For::elf_head:
       show_elf_head(look.inode, bytes);

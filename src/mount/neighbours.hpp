@@ -101,6 +101,7 @@ class Neighbours {
   void show_init_functions(uint32_t inode, const std::vector<uint64_t>& offsets);
   void visit_library(std::string_view name);
   void visit_modules(const std::vector<uint32_t>& files);
+  void visit_named(const std::vector<std::string>& names);
   void visit_python(uint32_t inode);
   void touch_metadata(uint32_t inode);
   void touch_source(uint32_t inode);
