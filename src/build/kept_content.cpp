@@ -1,6 +1,7 @@
 // What a build finds in the store and relies on.
 #include "blob/object_store.hpp"
 #include "build/build_steps.hpp"
+#include "catalog/store_keys.hpp"
 #include "image/store_scope.hpp"
 
 #include <fmt/format.h>
@@ -31,7 +32,7 @@ Result<bool> keep_layer(const StepContext& context, const Digest& layer) {
 Result<> keep_uploads(const StepContext& context, const Manifest& files) {
   std::set<std::string> keys;
   for (const ManifestEntry& entry : files) {
-    for (const Digest& part : entry.parts) keys.insert(fmt::format("ws/{}/uploads/{}", context.workspace, part.hex()));
+    for (const Digest& part : entry.parts) keys.insert(catalog::upload_key(context.workspace, part.hex()));
   }
   TRY(const auto gone, context.intent->keep(std::vector<std::string>(keys.begin(), keys.end())));
   if (gone.empty()) return {};

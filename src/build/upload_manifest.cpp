@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "base/little_endian.hpp"
 #include "blob/object_store.hpp"
+#include "catalog/store_keys.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -125,7 +126,7 @@ Result<> write_parts(blob::ObjectStore& store, std::string_view workspace, const
   if (::fchmod(fd.get(), mode) != 0) return fail_errno("set the mode of " + path.string(), errno);
   uint64_t written = 0;
   for (const Digest& part : entry.parts) {
-    auto bytes = store.get(fmt::format("ws/{}/uploads/{}", workspace, part.hex()));
+    auto bytes = store.get(catalog::upload_key(workspace, part.hex()));
     if (!bytes && bytes.error().code == ErrorCode::not_found) {
       return fail(ErrorCode::not_found,
                   fmt::format("part {} of {} was not uploaded: deploy again", part.hex(), entry.path));

@@ -39,6 +39,10 @@ std::string revoked_key(const Digest& digest) {
   return fmt::format("{}{}.revoked", kKeysPrefix, digest.hex());
 }
 
+std::string upload_key(std::string_view workspace, std::string_view hex) {
+  return fmt::format("ws/{}/uploads/{}", workspace, hex);
+}
+
 std::optional<uint64_t> parse_generation(std::string_view file_name) {
   constexpr std::string_view kEnding = ".json";
   if (!file_name.ends_with(kEnding)) return std::nullopt;

@@ -1,4 +1,5 @@
-// The catalog's keys in the object store: written in one place, read back in one place. Pure.
+// Keys in the object store of what the catalog holds and what its users upload: written in one place, read back in one
+// place. Pure.
 #pragma once
 
 #include "catalog/version_record.hpp"
@@ -18,6 +19,7 @@ std::string tombstone_key(const BranchRef& branch, uint32_t version);          /
 std::string aliases_key(const BranchRef& branch, uint64_t generation);         // …aliases/<g>.json
 std::string api_key_key(const Digest& digest);                                 // keys/<hex>.json
 std::string revoked_key(const Digest& digest);                                 // keys/<hex>.revoked
+std::string upload_key(std::string_view workspace, std::string_view hex);      // ws/<w>/uploads/<hex>: a part of a file
 
 inline constexpr std::string_view kKeysPrefix = "keys/";
 

@@ -2,6 +2,7 @@
 
 #include "base/error_table.hpp"
 #include "base/log.hpp"
+#include "catalog/store_keys.hpp"
 #include "control/request_json.hpp"
 
 #include <fmt/format.h>
@@ -41,15 +42,11 @@ net::Task<> refresh_catalog(Control& control) {
   co_await done->wait();
 }
 
-std::string upload_key(std::string_view workspace, std::string_view hex) {
-  return fmt::format("ws/{}/uploads/{}", workspace, hex);
-}
-
 Result<std::vector<std::string>> missing_uploads(blob::ObjectStore& store, const std::string& workspace,
                                                  const std::vector<std::string>& digests) {
   std::vector<std::string> missing;
   for (const std::string& hex : digests) {
-    TRY(const auto size, store.size(upload_key(workspace, hex)));
+    TRY(const auto size, store.size(catalog::upload_key(workspace, hex)));
     if (!size) missing.push_back(hex);
   }
   return missing;

@@ -57,8 +57,6 @@ net::Task<Result<std::string>> ask_node(Control& control, std::string method, st
 /// Returns when the snapshot holds what was just written.
 net::Task<> refresh_catalog(Control& control);
 
-/// Where a part lies in the store.
-std::string upload_key(std::string_view workspace, std::string_view hex);
 /// Which of these upload parts the workspace does not have. Blocking.
 Result<std::vector<std::string>> missing_uploads(blob::ObjectStore& store, const std::string& workspace,
                                                  const std::vector<std::string>& digests);

@@ -1,4 +1,5 @@
 #include "base/digest.hpp"
+#include "catalog/store_keys.hpp"
 #include "control/handlers.hpp"
 #include "control/request_json.hpp"
 
@@ -44,7 +45,7 @@ Result<std::vector<std::string>> missing_of(blob::ObjectStore& store, const std:
   const std::unordered_set<std::string> absent(missing.begin(), missing.end());
   std::vector<std::string> keys;
   for (const std::string& hex : question.digests) {
-    if (!absent.contains(hex)) keys.push_back(upload_key(workspace, hex));
+    if (!absent.contains(hex)) keys.push_back(catalog::upload_key(workspace, hex));
   }
   TRY(const auto gone, question.session->keep(keys));
   for (const std::string& key : gone) missing.push_back(key.substr(key.rfind('/') + 1));
@@ -57,7 +58,7 @@ Result<blob::Created> store_part(blob::ObjectStore& store, UploadSessions& sessi
   if (Digest::of(bytes).hex() != digest) {
     return fail(ErrorCode::invalid_argument, "the bytes do not have the digest " + digest);
   }
-  const std::string key = upload_key(call.caller.workspace, digest);
+  const std::string key = catalog::upload_key(call.caller.workspace, digest);
   const auto id = call.request.query_value("session");
   if (!id) return store.create(key, bytes);
   TRY(const auto session, sessions.find(*id, call.caller.workspace));
