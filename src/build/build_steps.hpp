@@ -61,6 +61,8 @@ Result<Image> existing(Result<Image> image) {
   if (!image && image.error().code == ErrorCode::not_found) image.error().code = ErrorCode::invalid_argument;
   return image;
 }
+/// Makes an upload the source: a layout is read as it lies in the store, an archive is put together in `work` first.
+Result<> use_upload(const StepContext& context, const Manifest& files, image::ImportSource& source);
 /// Imports an image into the workspace and finds its interpreter; named by the caller.
 Result<catalog::ImageRecord> import_source(const StepContext& context, const image::ImportSource& source);
 uint64_t stale_pyc_of(const catalog::ImageRecord& image);

@@ -110,11 +110,7 @@ Result<catalog::ImageRecord> Builder::State::base_from_source(const StepContext&
     const bool fixed = source.kind != image::SourceKind::registry || source.reference.contains("@sha256:");
     if (fixed || wall_now() - known->created < kSourceFresh) return known;
   }
-  if (source.kind != image::SourceKind::registry) {
-    const fs::path folder = context.work / "source";
-    TRY_VOID(materialize(*config.store, context.workspace, files, folder));
-    source.path = source.kind == image::SourceKind::docker_archive ? folder / files.front().path : folder;
-  }
+  if (source.kind != image::SourceKind::registry) TRY_VOID(use_upload(context, files, source));
   TRY(catalog::ImageRecord imported, import_source(context, source));
   imported.name = key.name;
   imported.source = request.config.image.base;
@@ -222,14 +218,12 @@ Result<ImportResult> Builder::import_image(const ImportRequest& request, const P
   TRY(const WorkFolder work, state_->work());
   TRY(StepContext context, state_->begin(request.workspace, "import", progress, std::move(stop)));
   context.work = work.path();
-  image::ImportSource source{.kind = request.kind, .tag = request.tag, .reference = request.reference};
+  image::ImportSource source{
+      .kind = request.kind, .path = request.name, .tag = request.tag, .reference = request.reference};
   if (request.kind != image::SourceKind::registry) {
     if (request.files.empty()) return fail(ErrorCode::invalid_argument, "the image to import was not uploaded");
-    const fs::path folder = work.path() / "source";
-    progress({.phase = "import", .message = "reading the upload"});
     TRY_VOID(keep_uploads(context, request.files));
-    TRY_VOID(materialize(*state_->config.store, request.workspace, request.files, folder));
-    source.path = request.kind == image::SourceKind::docker_archive ? folder / request.files.front().path : folder;
+    TRY_VOID(use_upload(context, request.files, source));
   }
   TRY(catalog::ImageRecord imported, import_source(context, source));
   imported.name = request.name;

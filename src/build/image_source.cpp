@@ -1,9 +1,22 @@
 #include "build/build_steps.hpp"
 #include "build/python_finder.hpp"
+#include "build/uploaded_layout.hpp"
 
 #include <fmt/format.h>
 
 namespace hearth::build {
+
+Result<> use_upload(const StepContext& context, const Manifest& files, image::ImportSource& source) {
+  if (source.kind == image::SourceKind::oci_layout) {
+    source.files = uploaded_layout(context.config.store, context.workspace, files);
+    return {};
+  }
+  const std::filesystem::path folder = context.work / "source";
+  context.progress({.phase = "import", .message = "reading the upload"});
+  TRY_VOID(materialize(*context.config.store, context.workspace, files, folder));
+  source.path = folder / files.front().path;
+  return {};
+}
 
 uint64_t stale_pyc_of(const catalog::ImageRecord& image) {
   const auto details = image::parse_image_record(image.details);
@@ -24,9 +37,11 @@ Result<catalog::ImageRecord> import_source(const StepContext& context, const ima
                       .done = progress.done,
                       .total = progress.total});
   };
-  TRY(const image::ImageRecord imported,
-      existing(
-          image::import_image(context.config.store, image::StoreScope::workspace(context.workspace), source, options)));
+  auto made =
+      image::import_image(context.config.store, image::StoreScope::workspace(context.workspace), source, options);
+  // What is not found of an upload are its parts.
+  if (source.kind == image::SourceKind::registry) made = existing(std::move(made));
+  TRY(const image::ImageRecord imported, std::move(made));
 
   catalog::ImageRecord record;
   record.layer = {imported.layer.digest, imported.layer.content_bytes, catalog::LayerRole::base};

@@ -140,61 +140,111 @@ class Importer {
   uint64_t entries_ = 0;
 };
 
+oci::RegistryFetch fetch_of(const ImportSource& source, const ImportOptions& options) {
+  oci::RegistryFetch fetch{.reference = source.reference, .auth_file = source.auth_file, .deadline = options.deadline};
+  fetch.on_line = [&options](std::string_view line) {
+    if (options.progress) options.progress({.phase = "download", .message = line});
+  };
+  return fetch;
+}
+
 Result<std::unique_ptr<oci::ImageArchive>> open_archive(const ImportSource& source, const ImportOptions& options,
                                                         const std::filesystem::path& work_directory) {
   switch (source.kind) {
     case SourceKind::oci_layout:
-      return oci::open_oci_layout(source.path, source.tag);
+      return source.files ? oci::open_oci_layout(source.files, source.tag)
+                          : oci::open_oci_layout(source.path, source.tag);
     case SourceKind::docker_archive:
       return oci::open_docker_archive(source.path, source.tag, work_directory);
     case SourceKind::registry:
       break;
   }
-  oci::RegistryFetch fetch{.reference = source.reference,
-                           .directory = work_directory / "layout",
-                           .auth_file = source.auth_file,
-                           .deadline = options.deadline};
-  fetch.on_line = [&options](std::string_view line) {
-    if (options.progress) options.progress({.phase = "download", .message = line});
-  };
+  oci::RegistryFetch fetch = fetch_of(source, options);
+  fetch.directory = work_directory / "layout";
   TRY_VOID(oci::fetch_from_registry(fetch));
   return oci::open_oci_layout(fetch.directory, "image");
 }
+
+/// One import: what it may be known by, and what it becomes.
+class ImportRun {
+ public:
+  ImportRun(std::shared_ptr<blob::ObjectStore> store, StoreScope scope, const ImportSource& source,
+            const ImportOptions& options)
+      : store_(std::move(store)), scope_(std::move(scope)), source_(source), pinned_(source), options_(options) {}
+
+  Result<ImageRecord> run() {
+    TRY(auto record, look_in_registry());
+    if (record) return known(std::move(*record));
+    TRY(const auto work, TemporaryDirectory::make(options_.work_directory));
+    TRY(const auto archive, open_archive(pinned_, options_, work.path()));
+    TRY(record, find(archive->manifest_digest()));
+    if (record) return known(std::move(*record));
+    TRY(ImageRecord made, make(*archive));
+    if (options_.intent) TRY_VOID(remember_import(*store_, scope_, made, unknown_));
+    return made;
+  }
+
+ private:
+  Result<std::optional<ImageRecord>> find(const Digest& manifest) {
+    const bool looked = std::ranges::find(unknown_, manifest) != unknown_.end();
+    if (!options_.intent || looked) return std::optional<ImageRecord>();
+    TRY(auto record, find_import(*store_, scope_, manifest, *options_.intent));
+    if (!record) unknown_.push_back(manifest);
+    return record;
+  }
+
+  /// What a tag stands for now; from here on exactly that is meant, even if the tag moves.
+  Result<std::optional<ImageRecord>> look_in_registry() {
+    if (source_.kind != SourceKind::registry || !options_.intent) return std::optional<ImageRecord>();
+    TRY(const auto digest, oci::registry_digest(fetch_of(source_, options_)));
+    if (!digest) return std::optional<ImageRecord>();
+    pinned_.reference = oci::pinned(source_.reference, *digest);
+    return find(*digest);
+  }
+
+  /// An earlier record, as of this import; the next one finds it by all that this one was asked for.
+  Result<ImageRecord> known(ImageRecord record) const {
+    TRY_VOID(remember_import(*store_, scope_, record, unknown_));
+    record.source = to_string(source_);
+    record.layer.new_bytes = 0;
+    return record;
+  }
+
+  Result<ImageRecord> make(const oci::ImageArchive& archive) {
+    const BuildOptions build{
+        .workers = options_.workers, .stop = options_.stop, .intent = options_.intent, .catalogue = options_.catalogue};
+    LayerWriter writer(store_, scope_, build);
+    Importer importer(writer, archive, options_);
+    TRY_VOID(importer.run());
+    ImageRecord record;
+    TRY(record.layer, writer.finish());
+    const oci::ImageConfig& config = archive.config();
+    record.env = config.env;
+    record.user = config.user;
+    record.working_dir = config.working_dir;
+    record.entrypoint = config.entrypoint;
+    record.command = config.command;
+    record.architecture = config.architecture;
+    record.source = to_string(source_);
+    record.manifest = archive.manifest_digest();
+    record.source_layers = archive.layers().size();
+    record.notes = importer.take_notes();
+    return record;
+  }
+
+  const std::shared_ptr<blob::ObjectStore> store_;
+  const StoreScope scope_;
+  const ImportSource& source_;  // as it was asked for
+  ImportSource pinned_;         // what is fetched
+  const ImportOptions& options_;
+  std::vector<Digest> unknown_;  // names of the image under which no earlier import was found
+};
 
 }  // namespace
 
 Result<ImageRecord> import_image(const std::shared_ptr<blob::ObjectStore>& store, const StoreScope& scope,
                                  const ImportSource& source, const ImportOptions& options) {
-  TRY(const auto work, TemporaryDirectory::make(options.work_directory));
-  TRY(const auto archive, open_archive(source, options, work.path()));
-  if (options.intent) {
-    TRY(auto known, find_import(*store, scope, archive->manifest_digest(), *options.intent));
-    if (known) {
-      known->source = to_string(source);
-      known->layer.new_bytes = 0;
-      return std::move(*known);
-    }
-  }
-  const BuildOptions build{
-      .workers = options.workers, .stop = options.stop, .intent = options.intent, .catalogue = options.catalogue};
-  LayerWriter writer(store, scope, build);
-  Importer importer(writer, *archive, options);
-  TRY_VOID(importer.run());
-  ImageRecord record;
-  TRY(record.layer, writer.finish());
-  const oci::ImageConfig& config = archive->config();
-  record.env = config.env;
-  record.user = config.user;
-  record.working_dir = config.working_dir;
-  record.entrypoint = config.entrypoint;
-  record.command = config.command;
-  record.architecture = config.architecture;
-  record.source = to_string(source);
-  record.manifest = archive->manifest_digest();
-  record.source_layers = archive->layers().size();
-  record.notes = importer.take_notes();
-  if (options.intent) TRY_VOID(remember_import(*store, scope, record));
-  return record;
+  return ImportRun(store, scope, source, options).run();
 }
 
 }  // namespace hearth::image

@@ -8,6 +8,7 @@
 #include "blob/object_store.hpp"
 #include "image/layer_builder.hpp"
 #include "image/store_scope.hpp"
+#include "oci/layout_files.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -25,10 +26,11 @@ enum class SourceKind { oci_layout, docker_archive, registry };
 /// Where an image comes from.
 struct ImportSource {
   SourceKind kind = SourceKind::oci_layout;
-  std::filesystem::path path;       // layout directory or archive file
-  std::string tag;                  // which image of it; may be empty when there is only one
-  std::string reference;            // registry: "registry.example/library/python:3.11-slim"
-  std::filesystem::path auth_file;  // registry: credentials file for skopeo; empty = skopeo's own search
+  std::filesystem::path path;                     // layout directory or archive file
+  std::shared_ptr<const oci::LayoutFiles> files;  // oci_layout: the layout itself, where it lies in no directory
+  std::string tag;                                // which image of it; may be empty when there is only one
+  std::string reference;                          // registry: "registry.example/library/python:3.11-slim"
+  std::filesystem::path auth_file;                // registry: credentials file for skopeo; empty = skopeo's own search
 };
 
 /// "oci:DIR[:TAG]", "docker-archive:FILE[:TAG]", "docker://REFERENCE".

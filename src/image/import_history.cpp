@@ -2,6 +2,7 @@
 
 #include "image/in_parallel.hpp"
 #include "image/layer_index.hpp"
+#include "oci/image_archive.hpp"
 
 #include <string>
 #include <utility>
@@ -16,7 +17,9 @@ constexpr int kRecipe = 2;
 constexpr unsigned kLookThreads = 16;
 
 std::string record_key(const StoreScope& scope, const Digest& manifest) {
-  return scope.prefix() + "/imports/" + manifest.hex() + "/" + std::to_string(kRecipe) + ".json";
+  // One list of manifests stands for other images on other machines.
+  return scope.prefix() + "/imports/" + manifest.hex() + "/" + std::to_string(kRecipe) + "-" +
+         std::string(oci::machine_architecture()) + ".json";
 }
 
 /// The key under which a pack is there; empty when it is nowhere.
@@ -57,7 +60,7 @@ Result<std::optional<ImageRecord>> find_import(blob::ObjectStore& store, const S
   if (!bytes && bytes.error().code == ErrorCode::not_found) return std::optional<ImageRecord>();
   if (!bytes) return fail_with_context("look for an earlier import", std::move(bytes).error());
   auto record = parse_image_record(*bytes);
-  if (record && record->manifest == manifest) {
+  if (record) {
     TRY(const auto keys, find_layer(store, scope, record->layer.digest));
     TRY(const auto gone, intent.keep(keys));
     if (!keys.empty() && gone.empty()) return std::move(*record);
@@ -66,8 +69,9 @@ Result<std::optional<ImageRecord>> find_import(blob::ObjectStore& store, const S
   return std::optional<ImageRecord>();
 }
 
-Result<> remember_import(blob::ObjectStore& store, const StoreScope& scope, const ImageRecord& record) {
-  TRY_VOID(store.create(record_key(scope, record.manifest), to_json(record)));
+Result<> remember_import(blob::ObjectStore& store, const StoreScope& scope, const ImageRecord& record,
+                         std::span<const Digest> manifests) {
+  for (const Digest& manifest : manifests) TRY_VOID(store.create(record_key(scope, manifest), to_json(record)));
   return {};
 }
 

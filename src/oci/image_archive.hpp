@@ -5,6 +5,7 @@
 #include "base/digest.hpp"
 #include "base/result.hpp"
 #include "oci/byte_source.hpp"
+#include "oci/layout_files.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -62,6 +63,9 @@ class ImageArchive {
 /// lists what is there. corrupt: digests, sizes, documents, or anything but regular files in place of blobs. not_found:
 /// no such directory.
 Result<std::unique_ptr<ImageArchive>> open_oci_layout(const std::filesystem::path& directory, std::string_view tag);
+
+/// The same of a layout that lies elsewhere. Errors of reading its files are theirs.
+Result<std::unique_ptr<ImageArchive>> open_oci_layout(std::shared_ptr<const LayoutFiles> files, std::string_view tag);
 
 /// Opens the archive of `docker save`, plain or compressed (then it is first decompressed into a nameless file in
 /// `work_directory`).

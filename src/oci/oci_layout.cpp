@@ -1,20 +1,11 @@
 // open_oci_layout: index → (nested index →) manifest → config and layers, each blob checked against the digest and size
 // it was named by.
-#include "base/file.hpp"
-#include "base/unique_fd.hpp"
 #include "oci/file_metadata.hpp"
 #include "oci/image_archive.hpp"
 #include "oci/json_document.hpp"
 
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 
 namespace hearth::oci {
 
@@ -100,7 +91,7 @@ bool is_for_this_machine(const Descriptor& descriptor) {
 
 class OciLayout final : public ImageArchive {
  public:
-  OciLayout(UniqueFd directory, std::string name) : directory_(std::move(directory)), name_(std::move(name)) {}
+  explicit OciLayout(std::shared_ptr<const LayoutFiles> files) : files_(std::move(files)), name_(files_->name()) {}
 
   Result<> select(std::string_view tag) {
     TRY_VOID(check_version());
@@ -116,12 +107,8 @@ class OciLayout final : public ImageArchive {
 
  private:
   Result<> check_version() const {
-    auto bytes = read_document("oci-layout");
-    if (!bytes && bytes.error().code == ErrorCode::not_found) {
-      return fail(ErrorCode::invalid_argument, name_ + " is no OCI image layout: it has no file 'oci-layout'");
-    }
-    if (!bytes) return Unexpected(std::move(bytes).error());
-    TRY(const Json layout, parse_json_object(*bytes, name_ + "/oci-layout"));
+    TRY(const std::string bytes, read_document("oci-layout"));
+    TRY(const Json layout, parse_json_object(bytes, name_ + "/oci-layout"));
     const std::string version = text_or_empty(layout, "imageLayoutVersion");
     if (!version.starts_with("1.")) {
       return fail(ErrorCode::invalid_argument,
@@ -130,41 +117,29 @@ class OciLayout final : public ImageArchive {
     return {};
   }
 
-  /// Nothing on the way may be a symlink, and the end must be a regular file: what lies there came from outside.
-  Result<std::pair<std::shared_ptr<const UniqueFd>, uint64_t>> open_inside(const std::string& path) const {
-    struct open_how how{};
-    how.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, directory_.get(), path.c_str(), &how, sizeof how)));
-    if (!fd && errno == ELOOP)
-      return fail(ErrorCode::corrupt, name_ + "/" + path + " is a symlink, not a regular file");
-    if (!fd) return fail_errno(name_ + "/" + path, errno);
-    struct stat info{};
-    if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + name_ + "/" + path, errno);
-    if (!S_ISREG(info.st_mode)) return fail(ErrorCode::corrupt, name_ + "/" + path + " is no regular file");
-    return std::pair{std::make_shared<const UniqueFd>(std::move(fd)), static_cast<uint64_t>(info.st_size)};
-  }
-
   Result<std::string> read_document(const std::string& path) const {
-    TRY(auto opened, open_inside(path));
-    FileSource source(opened.first, 0, opened.second, name_ + "/" + path);
-    auto bytes = read_to_end(source, kMaxDocumentBytes);
+    const auto opened = files_->open(path);
+    if (!opened && opened.error().code == ErrorCode::not_found) {
+      return fail(ErrorCode::invalid_argument, name_ + " is no OCI image layout: it has no file '" + path + "'");
+    }
+    if (!opened) return Unexpected(opened.error());
+    auto bytes = read_to_end(*opened->source, kMaxDocumentBytes);
     if (!bytes) return fail_with_context(name_ + "/" + path, std::move(bytes).error());
     return bytes;
   }
 
   Result<std::unique_ptr<ByteSource>> open_blob(const Digest& digest, uint64_t size) const {
     const std::string path = "blobs/sha256/" + digest.hex();
-    auto opened = open_inside(path);
+    auto opened = files_->open(path);
     if (!opened && opened.error().code == ErrorCode::not_found) {
       return fail(ErrorCode::corrupt, "the image is incomplete: " + name_ + "/" + path + " is missing");
     }
     if (!opened) return Unexpected(std::move(opened).error());
-    if (opened->second != size) {
-      return fail(ErrorCode::corrupt, name_ + "/" + path + " has " + std::to_string(opened->second) +
+    if (opened->size != size) {
+      return fail(ErrorCode::corrupt, name_ + "/" + path + " has " + std::to_string(opened->size) +
                                           " bytes, its descriptor says " + std::to_string(size));
     }
-    return std::make_unique<FileSource>(opened->first, 0, size, name_ + "/" + path);
+    return std::move(opened->source);
   }
 
   Result<std::string> read_blob(const Descriptor& descriptor, std::string_view what) const {
@@ -263,17 +238,21 @@ class OciLayout final : public ImageArchive {
     return fail(ErrorCode::invalid_argument, name_ + " has layers of unknown kinds: " + kinds);
   }
 
-  UniqueFd directory_;
+  std::shared_ptr<const LayoutFiles> files_;
   std::string name_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<ImageArchive>> open_oci_layout(const std::filesystem::path& directory, std::string_view tag) {
-  TRY(auto fd, open_file(directory, O_RDONLY | O_DIRECTORY));
-  auto layout = std::make_unique<OciLayout>(std::move(fd), directory.string());
+Result<std::unique_ptr<ImageArchive>> open_oci_layout(std::shared_ptr<const LayoutFiles> files, std::string_view tag) {
+  auto layout = std::make_unique<OciLayout>(std::move(files));
   TRY_VOID(layout->select(tag));
   return layout;
+}
+
+Result<std::unique_ptr<ImageArchive>> open_oci_layout(const std::filesystem::path& directory, std::string_view tag) {
+  TRY(auto files, open_layout_directory(directory));
+  return open_oci_layout(std::move(files), tag);
 }
 
 }  // namespace hearth::oci
