@@ -6,10 +6,14 @@
 #include "client/uploaded_operation.hpp"
 
 #include <filesystem>
+#include <optional>
 
 namespace hearth::app {
 
 namespace {
+
+constexpr std::string_view kImages = "/api/v1/images";
+constexpr uint64_t kDocumentBytesMax = 1 << 20;  // of an index, manifest or config: they have some KiB
 
 struct Options {
   Remote remote;
@@ -53,7 +57,7 @@ Result<Source> parse_source(const std::string& text) {
 
 /// Reads the files of a source, and says in the request what they are.
 Result<client::UploadedOperation> scan_source(Source& source, client::Progress& progress) {
-  client::UploadedOperation operation{.root = source.root, .path = "/api/v1/images"};
+  client::UploadedOperation operation{.root = source.root, .path = std::string(kImages)};
   if (source.root.empty() && source.file.empty()) return operation;
   uint64_t read = 0;
   const auto on_bytes = [&read, &progress](uint64_t bytes) {
@@ -76,14 +80,42 @@ Result<client::UploadedOperation> scan_source(Source& source, client::Progress& 
   return operation;
 }
 
-Result<> import_image(const Options& options) {
-  TRY(auto source, parse_source(options.source));
-  TRY(auto api, options.remote.open());
+std::string request_of(const Options& options, const Source& source) {
+  return nlohmann::json{{"name", options.name}, {"source", source.request}}.dump();
+}
+
+/// An image that the server imported before is known by the documents of its layout: no layer need be read, or sent.
+/// Nothing when it has to be.
+Result<std::optional<std::string>> import_known(client::ApiClient& api, const Options& options, Source source) {
+  if (source.root.empty()) return std::optional<std::string>();
+  TRY(auto documents, client::scan_small_files(source.root, kDocumentBytesMax));
+  if (!documents) return std::optional<std::string>();
+  source.request["files"] = nlohmann::json::parse(client::manifest_json(*documents));
+  client::Progress progress;
+  auto body = client::run_with_uploads(api,
+                                       {.root = source.root,
+                                        .entries = std::move(*documents),
+                                        .path = std::string(kImages),
+                                        .request = request_of(options, source)},
+                                       progress);
+  if (body) return std::optional(std::move(*body));
+  if (body.error().code == ErrorCode::corrupt) return std::optional<std::string>();  // the image is incomplete
+  return Unexpected(std::move(body).error());
+}
+
+Result<std::string> import_all(client::ApiClient& api, const Options& options, Source source) {
   client::Progress progress;
   TRY(auto operation, scan_source(source, progress));
-  operation.request = nlohmann::json{{"name", options.name}, {"source", source.request}}.dump();
-  TRY(auto body, client::run_with_uploads(api, operation, progress));
-  progress.finish();
+  operation.request = request_of(options, source);
+  return client::run_with_uploads(api, operation, progress);
+}
+
+Result<> import_image(const Options& options) {
+  TRY(const auto source, parse_source(options.source));
+  TRY(auto api, options.remote.open());
+  TRY(auto known, import_known(api, options, source));
+  auto imported = known ? Result<std::string>(std::move(*known)) : import_all(api, options, source);
+  TRY(const std::string body, std::move(imported));
   if (options.remote.json) {
     std::printf("%s\n", body.c_str());
   } else {

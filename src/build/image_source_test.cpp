@@ -100,6 +100,21 @@ TEST_F(ImageSourceTest, ALayoutThatIsKnownIsNotReadAgain) {
   EXPECT_EQ(again->identity, first->identity);
 }
 
+TEST_F(ImageSourceTest, LayersOfALayoutThatIsKnownMayBeLeftOut) {
+  const Manifest all = layout();
+  Manifest documents = all;
+  documents.erase(std::ranges::max_element(documents, {}, &ManifestEntry::size));
+  const auto incomplete = import(kLayout, documents);
+  ASSERT_FALSE(incomplete);
+  EXPECT_EQ(incomplete.error().code, ErrorCode::corrupt);
+  EXPECT_THAT(incomplete.error().message, HasSubstr("the image is incomplete"));
+  const auto first = import(kLayout, all);
+  ASSERT_TRUE(first) << first.error().message;
+  const auto again = import(kLayout, documents);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->layer, first->layer);
+}
+
 TEST_F(ImageSourceTest, AnArchiveIsTheSameImageAsItsLayout) {
   const auto from_archive = import(kArchive, archive());
   ASSERT_TRUE(from_archive) << from_archive.error().message;

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
+#include <utility>
 
 namespace hearth::client {
 
@@ -99,21 +101,55 @@ Result<FolderEntry> entry_of(const fs::path& file, std::string path, const std::
   return entry;
 }
 
-Result<> scan_into(const fs::path& root, const std::string& relative, const IgnoreRules& ignore,
-                   std::vector<FolderEntry>& out, const std::function<void(uint64_t)>& on_bytes) {
-  std::error_code error;
-  for (fs::directory_iterator it(root / relative, error), end; !error && it != end; it.increment(error)) {
-    const std::string path =
-        relative.empty() ? it->path().filename().string() : relative + "/" + it->path().filename().string();
-    const bool is_directory = it->is_directory(error) && !it->is_symlink(error);
-    if (ignore.ignores(path, is_directory)) continue;
-    TRY(auto entry, entry_of(it->path(), path, on_bytes));
-    out.push_back(std::move(entry));
-    if (is_directory) TRY_VOID(scan_into(root, path, ignore, out, on_bytes));
+/// One walk through a folder.
+class FolderScan {
+ public:
+  static constexpr uint64_t kAny = std::numeric_limits<uint64_t>::max();
+
+  FolderScan(fs::path root, std::function<void(uint64_t)> on_bytes, uint64_t largest = kAny)
+      : root_(std::move(root)), on_bytes_(std::move(on_bytes)), largest_(largest) {}
+
+  Result<> run() {
+    std::error_code error;
+    if (!fs::is_directory(root_, error)) {
+      return fail(ErrorCode::invalid_argument, root_.string() + " is not a folder");
+    }
+    TRY(ignore_, IgnoreRules::of(root_));
+    TRY_VOID(scan(""));
+    std::ranges::sort(entries_, {}, &FolderEntry::path);
+    return {};
   }
-  if (error) return fail_errno("list " + (root / relative).string(), error.value());
-  return {};
-}
+  std::vector<FolderEntry> take_entries() { return std::move(entries_); }
+  bool left_some_out() const { return left_some_out_; }
+
+ private:
+  Result<> scan(const std::string& relative) {
+    std::error_code error;
+    for (fs::directory_iterator it(root_ / relative, error), end; !error && it != end; it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      const std::string path = relative.empty() ? name : relative + "/" + name;
+      const bool is_link = it->is_symlink(error);
+      const bool is_directory = !is_link && it->is_directory(error);
+      if (ignore_.ignores(path, is_directory)) continue;
+      if (!is_link && it->is_regular_file(error) && it->file_size(error) > largest_) {
+        left_some_out_ = true;
+        continue;
+      }
+      TRY(auto entry, entry_of(it->path(), path, on_bytes_));
+      entries_.push_back(std::move(entry));
+      if (is_directory) TRY_VOID(scan(path));
+    }
+    if (error) return fail_errno("list " + (root_ / relative).string(), error.value());
+    return {};
+  }
+
+  const fs::path root_;
+  const std::function<void(uint64_t)> on_bytes_;
+  const uint64_t largest_;  // bytes of a file
+  IgnoreRules ignore_;
+  std::vector<FolderEntry> entries_;
+  bool left_some_out_ = false;
+};
 
 const char* name_of(FolderEntry::Type type) {
   switch (type) {
@@ -130,15 +166,16 @@ const char* name_of(FolderEntry::Type type) {
 }  // namespace
 
 Result<std::vector<FolderEntry>> scan_folder(const fs::path& folder, const std::function<void(uint64_t)>& on_bytes) {
-  std::error_code error;
-  if (!fs::is_directory(folder, error)) {
-    return fail(ErrorCode::invalid_argument, folder.string() + " is not a folder");
-  }
-  TRY(auto ignore, IgnoreRules::of(folder));
-  std::vector<FolderEntry> entries;
-  TRY_VOID(scan_into(folder, "", ignore, entries, on_bytes));
-  std::ranges::sort(entries, {}, &FolderEntry::path);
-  return entries;
+  FolderScan scan(folder, on_bytes);
+  TRY_VOID(scan.run());
+  return scan.take_entries();
+}
+
+Result<std::optional<std::vector<FolderEntry>>> scan_small_files(const fs::path& folder, uint64_t largest) {
+  FolderScan scan(folder, [](uint64_t) {}, largest);
+  TRY_VOID(scan.run());
+  if (!scan.left_some_out()) return std::optional<std::vector<FolderEntry>>();
+  return std::optional(scan.take_entries());
 }
 
 Result<FolderEntry> scan_file(const fs::path& file, std::string manifest_path,

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct FolderEntry {
 /// simple forms: `name`, `*.ext`, `folder/`). `on_bytes` is told of progress. Sockets, devices and FIFOs are refused.
 Result<std::vector<FolderEntry>> scan_folder(const std::filesystem::path& folder,
                                              const std::function<void(uint64_t)>& on_bytes);
+
+/// The same without files of more than `largest` bytes, which are not read; nothing when there are none such.
+Result<std::optional<std::vector<FolderEntry>>> scan_small_files(const std::filesystem::path& folder, uint64_t largest);
 
 /// One file under another manifest path, for sources that are single files.
 Result<FolderEntry> scan_file(const std::filesystem::path& file, std::string manifest_path,

@@ -57,6 +57,21 @@ TEST_F(FolderTest, CutsFilesIntoPartsNamedByTheirDigest) {
   EXPECT_TRUE(entries[1].parts.empty());
 }
 
+TEST_F(FolderTest, SmallFilesAreFoundWithoutTheLargeOnes) {
+  put("index.json", "small");
+  put("blobs/manifest", "123456789 ");
+  fs::create_symlink("blobs/manifest", dir_ / "link");
+  EXPECT_FALSE(scan_small_files(dir_, 10).value()) << "there are no others";
+  put("blobs/layer", "123456789 1");
+  const auto small = scan_small_files(dir_, 10).value();
+  ASSERT_TRUE(small);
+  std::vector<std::string> found;
+  for (const FolderEntry& entry : *small) found.push_back(entry.path);
+  EXPECT_EQ(found, (std::vector<std::string>{"blobs", "blobs/manifest", "index.json", "link"}));
+  EXPECT_EQ((*small)[1].parts, std::vector{Digest::of("123456789 ")});
+  EXPECT_EQ(scan_small_files(dir_ / "index.json", 10).error().code, ErrorCode::invalid_argument);
+}
+
 TEST_F(FolderTest, RefusesAPipe) {
   ASSERT_EQ(::mkfifo((dir_ / "pipe").c_str(), 0600), 0);
   EXPECT_EQ(scan_folder(dir_, [](uint64_t) {}).error().code, ErrorCode::invalid_argument);

@@ -58,6 +58,8 @@ class Importer {
       return fail(ErrorCode::exhausted,
                   "the image has more layers than the limit of " + std::to_string(options_.limits.layers));
     }
+    // A layer that is missing is said before others were read for nothing.
+    for (size_t i = 0; i < archive_.layers().size(); ++i) TRY_VOID(archive_.open_layer(i));
     for (size_t i = 0; i < archive_.layers().size(); ++i) {
       if (auto done = read_layer(i); !done) return fail_with_context(archive_.layers()[i].name, done.error());
     }

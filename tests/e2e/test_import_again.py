@@ -146,3 +146,35 @@ def test_a_second_import_of_a_layout_leaves_the_store_as_it_was(server):
     server.hearth("image", "import", f"oci:{layout}", "twice-again")
     assert [sorted(p.name for p in folder.rglob("*")) for folder in folders] == before
     assert layer_of(server, "twice-again") == layer_of(server, "twice-first")
+
+
+def test_the_layers_of_a_layout_that_is_known_are_neither_read_nor_sent(server):
+    data = layer([("content", "file", {"content": random.Random(13).randbytes(PART)})])
+    layout = oci_layout([data])
+    server.hearth("image", "import", f"oci:{layout}", "sent")
+    server.hearth("store", "gc", "--grace", "0", "--wait")
+    uploads = server.data_dir / "store/ws/default/uploads"
+    assert list(uploads.iterdir()) == []
+    Path(layout, "blobs/sha256", hashlib.sha256(data).hexdigest()).write_bytes(bytes(len(data)))
+    server.hearth("image", "import", f"oci:{layout}", "not-sent")
+    assert layer_of(server, "not-sent") == layer_of(server, "sent")
+    assert max(part.stat().st_size for part in uploads.iterdir()) < PART
+
+
+def test_a_layout_whose_layers_are_lost_is_sent_again(server):
+    layout = oci_layout([layer([("content", "file", {"content": random.Random(14).randbytes(PART)})])])
+    server.hearth("image", "import", f"oci:{layout}", "sent-first")
+    index = server.data_dir / "store/ws/default/layers" / layer_of(server, "sent-first").removeprefix("sha256:")
+    index.unlink()
+    server.hearth("image", "import", f"oci:{layout}", "sent-again")
+    assert index.exists()
+    assert content_of(server, "sent-again") == random.Random(14).randbytes(PART)
+
+
+def test_a_tag_that_a_layout_does_not_have_is_said_before_anything_is_sent(server):
+    layout = oci_layout([layer([("content", "file", {"content": random.Random(15).randbytes(PART)})])], tags=("v1",))
+    uploads = server.data_dir / "store/ws/default/uploads"
+    before = {part.name for part in uploads.iterdir()}
+    out = server.hearth("image", "import", f"oci:{layout}:v2", "wrong-tag", check=False)
+    assert out.returncode != 0 and "'v1'" in out.stderr, out.stderr
+    assert all(part.stat().st_size < PART for part in uploads.iterdir() if part.name not in before)
