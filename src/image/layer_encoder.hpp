@@ -1,4 +1,4 @@
-// Writes the bytes of a layer index (docs/formats/layer.md, version 2) from a tree and the places of its chunks.
+// Writes the bytes of a plain layer index (docs/formats/layer.md, version 2) from a tree and the places of its chunks.
 #pragma once
 
 #include "base/digest.hpp"
@@ -22,8 +22,8 @@ struct ChunkTable {
 };
 
 struct EncodedLayer {
-  std::string bytes;
-  Digest digest;  // of the tree part
+  std::string bytes;  // plain; pack_index makes of it what is stored
+  Digest digest;      // of the tree part
 };
 
 /// Extents must be made of pages (see Extent). Deterministic: equal trees give equal tree parts and digests, however

@@ -1,5 +1,5 @@
-// Offsets and sizes of the layer index format, versions 1 and 2, for its encoder and decoder. The document is
-// docs/formats/layer.md.
+// Offsets and sizes of the layer index format, versions 1 and 2, and of its packed form (version 3), for what encodes
+// and decodes them. The document is docs/formats/layer.md.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace hearth::image::format {
 
-inline constexpr uint32_t kVersion = 2;  // what is written; 1 is read too
+inline constexpr uint32_t kVersion = 2;  // of the tree that is written; 1 is read too
 inline constexpr uint32_t kOldestVersion = 1;
 inline constexpr std::string_view kTreeMagic = "HRTHLAYR";
 inline constexpr std::string_view kPlaceMagic = "HRTHPLAC";
@@ -54,5 +54,18 @@ inline constexpr size_t kTypeAt = 0, kFlagsAt = 1, kModeAt = 2, kUidAt = 4, kGid
 namespace chunk {
 inline constexpr size_t kLengthAt = 32, kFirstBlockAt = 36;
 }  // namespace chunk
+
+namespace place {
+inline constexpr size_t kVersionAt = 8, kPacksAt = 12, kChunksAt = 16, kReservedAt = 20;  // in the places' header
+}  // namespace place
+
+/// The packed form: a head of its own with the tree's header in it, then the tables compressed.
+namespace packed {
+inline constexpr uint32_t kVersion = 3;
+inline constexpr size_t kHeadBytesAt = 12, kFrameBytesAt = 16, kReservedAt = 24, kTreeHeaderAt = 32;
+inline constexpr size_t kHeadBytes = kTreeHeaderAt + kHeaderBytes;
+/// zstd's window is at most 8 MiB: the memory of every reader.
+inline constexpr int kWindowLog = 23;
+}  // namespace packed
 
 }  // namespace hearth::image::format

@@ -3,6 +3,7 @@
 #include "base/little_endian.hpp"
 #include "image/index_validator.hpp"
 #include "image/layer_format.hpp"
+#include "image/packed_index.hpp"
 
 #include <algorithm>
 #include <array>
@@ -26,7 +27,14 @@ Unexpected broken(std::string_view rule) {
 
 Result<LayerIndex> LayerIndex::decode(std::string bytes) {
   LayerIndex index;
-  index.bytes_ = std::move(bytes);
+  index.index_bytes_ = bytes.size();
+  if (is_packed_index(bytes)) {
+    TRY(index.bytes_, unpack_index(bytes));
+    bytes = {};
+  } else {
+    index.bytes_ = std::move(bytes);
+    index.trailer_bytes_ = format::kPlaceTrailerBytes;
+  }
   TRY_VOID(index.read_layout());
   TRY_VOID(IndexValidator(index).run());
   return index;
@@ -36,12 +44,11 @@ Result<LayerIndex> LayerIndex::decode(std::string bytes) {
 Result<> LayerIndex::read_header() {
   const std::string_view all = bytes_;
   if (all.size() > kMaxIndexBytes) return broken("larger than the limit");
-  if (all.size() < format::kHeaderBytes + format::kPlaceHeaderBytes + format::kPlaceTrailerBytes)
-    return broken("too short");
+  if (all.size() < format::kHeaderBytes + format::kPlaceHeaderBytes + trailer_bytes_) return broken("too short");
   if (!all.starts_with(format::kTreeMagic)) return broken("not a layer index (wrong magic)");
   version_ = load_le<uint32_t>(all, format::header::kVersionAt);
   if (version_ < format::kOldestVersion || version_ > format::kVersion) {
-    return broken("format version " + std::to_string(version_) + " is not known to this program; it knows 1 and 2");
+    return broken("format version " + std::to_string(version_) + " is not known to this program; it knows 1 to 3");
   }
   if (load_le<uint32_t>(all, format::header::kHeaderBytesAt) != format::kHeaderBytes)
     return broken("wrong header size");
@@ -78,7 +85,7 @@ Result<> LayerIndex::read_layout() {
   const uint64_t tree_bytes = format::align8(strings_ + strings_bytes_);
   if (load_le<uint64_t>(all, format::header::kTreeBytesAt) != tree_bytes)
     return broken("the counts do not match the size");
-  if (tree_bytes + format::kPlaceHeaderBytes + format::kPlaceTrailerBytes > all.size()) return broken("cut");
+  if (tree_bytes + format::kPlaceHeaderBytes + trailer_bytes_ > all.size()) return broken("cut");
   for (const auto& [begin, end] : {std::pair{entries_end, strings_}, {strings_ + strings_bytes_, tree_bytes}}) {
     if (all.substr(begin, end - begin).find_first_not_of('\0') != std::string_view::npos)
       return broken("padding is not zero");
@@ -91,16 +98,18 @@ Result<> LayerIndex::read_places(uint64_t tree_bytes) {
   const std::string_view all = bytes_;
   const std::string_view places = all.substr(tree_bytes);
   if (!places.starts_with(format::kPlaceMagic)) return broken("no table of places after the tree");
-  if (load_le<uint32_t>(places, 8) != version_) return broken("unknown version of the table of places");
-  pack_count_ = load_le<uint32_t>(places, 12);
-  if (load_le<uint32_t>(places, 16) != chunk_count_ || load_le<uint32_t>(places, 20) != 0) {
+  if (load_le<uint32_t>(places, format::place::kVersionAt) != version_)
+    return broken("unknown version of the table of places");
+  pack_count_ = load_le<uint32_t>(places, format::place::kPacksAt);
+  if (load_le<uint32_t>(places, format::place::kChunksAt) != chunk_count_ ||
+      load_le<uint32_t>(places, format::place::kReservedAt) != 0) {
     return broken("the table of places does not match the tree");
   }
   packs_ = tree_bytes + format::kPlaceHeaderBytes;
   locations_ = packs_ + uint64_t{pack_count_} * format::pack_entry_bytes(version_);
   const uint64_t trailer = locations_ + uint64_t{chunk_count_} * format::location_bytes(version_);
-  if (trailer + format::kPlaceTrailerBytes != all.size()) return broken("wrong size");
-  if (load_digest(all, trailer) != Digest::of(all.substr(tree_bytes, trailer - tree_bytes))) {
+  if (trailer + trailer_bytes_ != all.size()) return broken("wrong size");
+  if (trailer_bytes_ > 0 && load_digest(all, trailer) != Digest::of(all.substr(tree_bytes, trailer - tree_bytes))) {
     return broken("the table of places does not match its checksum");
   }
   return {};

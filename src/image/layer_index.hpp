@@ -106,15 +106,15 @@ struct XattrView {
 };
 
 /// An index in memory, validated completely by decode(): every accessor may then be called with any number below its
-/// count. Immutable, hence safe from any number of threads. Memory: the bytes of the index and nothing that grows with
-/// them.
+/// count. Immutable, hence safe from any number of threads. Memory: the bytes of the plain index and nothing that grows
+/// with them.
 ///
 /// Order of things: inodes are numbered breadth first, entries of a directory are sorted by name bytes and are
 /// contiguous, so the children of a directory have neighbouring numbers; a second name of the same number is a hard
 /// link.
 class LayerIndex {
  public:
-  /// Takes the bytes of ws/<w>/layers/<hex>. corrupt with the first rule that is broken.
+  /// Takes the bytes of ws/<w>/layers/<hex>, in either form. corrupt with the first rule that is broken.
   static Result<LayerIndex> decode(std::string bytes);
 
   /// The layer's digest: SHA-256 of the tree part (computed at decode).
@@ -127,7 +127,7 @@ class LayerIndex {
   uint32_t pack_count() const { return pack_count_; }
   uint64_t content_bytes() const { return content_bytes_; }  // sum of the plain bytes of all extents of all inodes
   uint64_t stored_bytes() const;                             // sum of the stored lengths of all chunks
-  uint64_t index_bytes() const { return bytes_.size(); }
+  uint64_t index_bytes() const { return index_bytes_; }      // as they came in
 
   uint32_t version() const { return version_; }
   /// Whether every extent can be mapped by pages and blocks have digests. Layers of version 1 have neither: only an
@@ -162,7 +162,9 @@ class LayerIndex {
   std::string_view text(uint64_t offset, uint64_t length) const;
   friend class IndexValidator;
 
-  std::string bytes_;
+  std::string bytes_;  // plain
+  uint64_t index_bytes_ = 0;
+  uint64_t trailer_bytes_ = 0;  // behind the places
   Digest digest_;
   uint32_t version_ = 0;
   uint32_t inode_count_ = 0;

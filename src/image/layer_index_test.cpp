@@ -159,8 +159,8 @@ TEST(LayerIndex, EveryCutIsRefused) {
 
 TEST(LayerIndex, AnotherVersionIsRefusedByName) {
   EncodedLayer layer = sample();
-  layer.bytes[8] = 3;
-  EXPECT_THAT(LayerIndex::decode(layer.bytes).error().message, HasSubstr("version 3 is not known"));
+  layer.bytes[8] = 4;
+  EXPECT_THAT(LayerIndex::decode(layer.bytes).error().message, HasSubstr("version 4 is not known"));
 }
 
 /// What an index with other places than the sample's is refused for.

@@ -22,7 +22,7 @@ struct LayerPacks {
   uint64_t content_bytes = 0;  // plain bytes of all files, as the index says
 };
 
-/// The table of places, from its magic to its checksum (docs/formats/layer.md, versions 1 and 2). Total: any bytes may
+/// The table of places, from its magic to its checksum (docs/formats/layer.md, versions 1 to 3). Total: any bytes may
 /// come; corrupt with the first rule that is broken. Where chunks lie is not looked at.
 Result<std::vector<LayerPacks::Pack>> decode_pack_list(std::string_view places);
 
