@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "image/erofs_image.hpp"
+#include "mount/data_file_cache.hpp"
 #include "mount/erofs_mount.hpp"
 #include "mount/holder_link.hpp"
 #include "mount/mount_ledger.hpp"
@@ -21,6 +22,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -32,6 +34,7 @@ namespace {
 constexpr std::string_view kMetadataFile = "erofs";
 constexpr seconds kHousekeepingEvery{1};
 constexpr seconds kReleaseEvery{10};
+constexpr seconds kChooseReadsEvery{5};
 constexpr Duration kKeepFor = std::chrono::minutes(5);  // a layer that was just asked for is about to be used
 
 /// In the order of the index, which is the order of the mount's devices.
@@ -49,11 +52,15 @@ uint32_t errno_of(const Error& error) {
 
 /// How far the kernel reads ahead. While content comes on demand every page of a window is a page that must be fetched
 /// before the reader goes on: TensorFlow's import then asks for 345 MB with the kernel's own 128 KiB, for 275 MB with
-/// 32, for 217 MB with none, in 7,500, 13,000 and 55,600 events (docs/benchmarks-lazy.md). Once all is here, and for
-/// few large files that are read from end to end, a large window costs nothing and saves calls.
+/// 32, for 217 MB with none, in 7,500, 13,000 and 55,600 events (docs/benchmarks-lazy.md). For few large files that are
+/// read from end to end a large window costs nothing and saves calls. Once all is here the window is a huge page's: the
+/// page cache then holds large files in such pages, and a mapping needs one fault for each.
 constexpr uint32_t kScatteredReadAheadKib = 32;
 constexpr uint32_t kStreamingReadAheadKib = 1024;
+constexpr uint32_t kCompleteReadAheadKib = 2048;
 constexpr uint64_t kLargeFileBytes = uint64_t{4} << 20;
+/// Of a complete layer's data files: as long as so much of them is in memory it is cheaper to copy than to read.
+constexpr uint64_t kMostlyCachedPercent = 88;
 constexpr std::string_view kRotMappedHelp = "Wrong bytes that stayed in the page cache, mapped by a process";
 
 /// A mounted layer.
@@ -61,15 +68,48 @@ struct Mounted {
   std::shared_ptr<CachedLayer> layer;
   UniqueFd mount;
   MonoTime asked = mono_now();  // when somebody last asked for it
-  bool streaming = false;       // whether the kernel reads far ahead
+  uint32_t read_ahead_kib = 0;  // 0: as an earlier imagefs or the kernel has set it
+  std::optional<bool> direct;   // whether data files are read past their page cache; empty: not known
 };
 
+uint32_t read_ahead_of(const CachedLayer& layer) {
+  if (layer.complete()) return kCompleteReadAheadKib;
+  const image::LayerIndex& index = layer.index();
+  return index.content_bytes() / index.inode_count() > kLargeFileBytes ? kStreamingReadAheadKib
+                                                                       : kScatteredReadAheadKib;
+}
+
 void tune_read_ahead(Mounted& mounted) {
-  const image::LayerIndex& index = mounted.layer->index();
-  mounted.streaming = mounted.layer->complete() || index.content_bytes() / index.inode_count() > kLargeFileBytes;
-  const uint32_t kib = mounted.streaming ? kStreamingReadAheadKib : kScatteredReadAheadKib;
+  const uint32_t kib = read_ahead_of(*mounted.layer);
+  if (kib == mounted.read_ahead_kib) return;
+  mounted.read_ahead_kib = kib;
   if (auto set = set_erofs_read_ahead(mounted.mount.get(), kib); !set) {
     log_warning("read-ahead stays as the kernel has it", {{"error", set.error().message}});
+  }
+}
+
+/// What was just fetched lies in the page cache of the data files; once it has left it, reads of a complete layer are
+/// direct. Not before the layer is complete: a direct read of what was just filled in waits until the disk has it.
+bool should_read_directly(const Mounted& mounted) {
+  if (!mounted.layer->complete()) return false;
+  if (mounted.direct == true) return true;
+  CachedPages all;
+  for (const auto& pack : packs_of(*mounted.layer)) {
+    if (!can_be_read_directly(pack->data_fd())) return false;
+    const CachedPages some = sample_page_cache(pack->data_fd(), pack->plain_size());
+    all.looked_at += some.looked_at;
+    all.cached += some.cached;
+  }
+  return all.cached * 100 < all.looked_at * kMostlyCachedPercent;
+}
+
+/// What an earlier imagefs has chosen stays until the layer is complete: most likely the page cache, and right anyway.
+void choose_reads(Mounted& mounted) {
+  const bool direct = should_read_directly(mounted);
+  if (mounted.direct == direct || (!mounted.direct && !mounted.layer->complete())) return;
+  mounted.direct = direct;
+  if (auto set = set_erofs_direct_reads(mounted.mount.get(), direct); !set) {
+    log_warning("a layer is read as before", {{"error", set.error().message}});
   }
 }
 
@@ -90,6 +130,7 @@ struct ErofsBackend::State {
   std::unique_ptr<WatchedPacks> packs;
   std::jthread housekeeper;
   MonoTime release_at{};  // housekeeper's alone
+  MonoTime choose_reads_at{};
 
   Result<> inherit();
   std::vector<LedgerEntry> lost_layers(const Inheritance& inheritance) const;
@@ -184,7 +225,7 @@ Result<Mounted> ErofsBackend::State::mount(const LayerQuestion& question) {
     devices.push_back(pack->data_fd());
   }
   TRY_VOID(enter_in_ledger(*layer));
-  Mounted result{.layer = layer, .mount = {}};
+  Mounted result{.layer = layer, .mount = {}, .direct = false};
   TRY(result.mount, mount_erofs(image.get(), devices));
   tune_read_ahead(result);
   TRY_VOID(holder->keep_mount(question.digest, result.mount.get()));
@@ -265,8 +306,11 @@ void ErofsBackend::State::keep_house() {
   core->starts().end_overdue(mono_now());
   {
     const std::lock_guard lock(mutex);
+    const bool choose = mono_now() >= choose_reads_at;
+    if (choose) choose_reads_at = mono_now() + kChooseReadsEvery;
     for (auto& [hex, layer] : mounted) {
-      if (!layer.streaming && layer.layer->complete()) tune_read_ahead(layer);
+      tune_read_ahead(layer);
+      if (choose) choose_reads(layer);
     }
   }
   if (mono_now() < release_at) return;

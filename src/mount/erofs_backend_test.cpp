@@ -11,6 +11,7 @@
 #include "image/layer_builder.hpp"
 #include "image/layer_reader.hpp"
 #include "mount/backend_probe.hpp"
+#include "mount/erofs_mount.hpp"
 #include "mount/imagefs.hpp"
 #include "mount/imagefs_client.hpp"
 #include "mount/testing/cache_fixture.hpp"
@@ -20,8 +21,10 @@
 #include <gmock/gmock.h>
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include <functional>
 #include <future>
 #include <map>
 #include <thread>
@@ -146,6 +149,24 @@ class ErofsBackendTest : public ::testing::Test {
     while (!condition()) std::this_thread::sleep_for(milliseconds(10));
   }
 
+  void forget_data_files() const {
+    for (const auto& file : data_files()) {
+      const UniqueFd fd = must(open_file(file, O_RDONLY));
+      ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+    }
+  }
+  /// Whether the kernel reads the data files past their page cache.
+  bool reads_directly(int mount) const {
+    const fs::path at = folder.path() / "seen";
+    fs::create_directories(at);
+    const UniqueFd copy(::open_tree(mount, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+    EXPECT_EQ(::move_mount(copy.get(), "", AT_FDCWD, at.c_str(), MOVE_MOUNT_F_EMPTY_PATH), 0);
+    const std::string table = must(read_file("/proc/self/mountinfo"));
+    ::umount2(at.c_str(), MNT_DETACH);
+    const size_t line = table.find(" " + at.string() + " ");
+    return table.substr(line, table.find('\n', line) - line).contains("directio");
+  }
+
   void hide_store() const { fs::rename(folder.path() / "store", folder.path() / "store-away"); }
   void show_store() const { fs::rename(folder.path() / "store-away", folder.path() / "store"); }
 
@@ -155,6 +176,26 @@ class ErofsBackendTest : public ::testing::Test {
       if (entry.path().extension() == ".data") found.push_back(entry.path());
     }
     return found;
+  }
+
+  /// `prepare`, if any, is called with the mount once the layer is complete.
+  void rot_while_the_store_is_away(const std::function<void(int)>& prepare) const {
+    const Process holder = start_holder();
+    wait_for_holder();
+    const Process imagefs = start_imagefs(seconds(2), seconds(1));
+    const UniqueFd mount = must(mounted());
+    ASSERT_EQ(read_all(mount.get()), 0);
+    eventually([this] { return !marks(); });
+    if (prepare) prepare(mount.get());
+    hide_store();
+    rot();
+    forget_files(mount.get());
+    for (const auto& [name, bytes] : contents) read_at(mount.get(), name);
+    eventually([this] { return metric("hearth_imagefs_rot_total") >= 1 && marks(); });
+    EXPECT_EQ(read_all(mount.get()), 1) << "the file whose bytes they are";
+    show_store();
+    eventually([this] { return metric("hearth_imagefs_mended_total") >= 1; });
+    EXPECT_EQ(read_all(mount.get()), 0);
   }
 
   TemporaryFolder folder{"/var/tmp"};  // a disk: tmpfs raises no events
@@ -260,11 +301,54 @@ TEST_F(ErofsBackendTest, ACompleteLayerNeedsNoDaemonAndNoStore) {
   hide_store();
   imagefs->end(SIGKILL);
   holder->end(SIGKILL);
-  for (const auto& file : data_files()) {
-    const UniqueFd fd = must(open_file(file, O_RDONLY));
-    ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
-  }
+  forget_data_files();
   EXPECT_EQ(read_all(mount.get()), 0);
+}
+
+TEST_F(ErofsBackendTest, ACompleteLayerIsReadDirectlyOnceItsFilesHaveLeftThePageCache) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs();
+  const UniqueFd mount = must(mounted());
+  EXPECT_FALSE(reads_directly(mount.get()));
+  ASSERT_EQ(read_all(mount.get()), 0);
+  eventually([this] { return !marks(); });
+  eventually([this, &mount] {
+    forget_data_files();
+    return reads_directly(mount.get());
+  });
+  forget_files(mount.get());
+  EXPECT_EQ(read_all(mount.get()), 0);
+}
+
+TEST_F(ErofsBackendTest, DirectReadsWaitForTheirBytesToo) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  auto imagefs = std::make_unique<Process>(start_imagefs());
+  const UniqueFd mount = must(mounted());
+  must(set_erofs_direct_reads(mount.get(), true));
+  auto reading = std::async(std::launch::async, [this, &mount] { return read_all(mount.get()); });
+  std::this_thread::sleep_for(milliseconds(15));
+  imagefs->end(SIGKILL);
+  imagefs = std::make_unique<Process>(start_imagefs());
+  EXPECT_EQ(reading.get(), 0);
+}
+
+TEST_F(ErofsBackendTest, ChangingHowAMountReadsDisturbsNoReader) {
+  const Process holder = start_holder();
+  wait_for_holder();
+  const Process imagefs = start_imagefs();
+  const UniqueFd mount = must(mounted());
+  const std::jthread changing([&mount](const std::stop_token& stop) {
+    for (bool direct = true; !stop.stop_requested(); direct = !direct) {
+      must(set_erofs_direct_reads(mount.get(), direct));
+    }
+  });
+  EXPECT_EQ(read_all(mount.get()), 0);
+  for (int again = 0; again < 10; ++again) {
+    forget_files(mount.get());
+    EXPECT_EQ(read_all(mount.get()), 0);
+  }
 }
 
 TEST_F(ErofsBackendTest, WithoutTheStoreAnIncompleteLayerWaitsThenFailsAndWorksAgainWithIt) {
@@ -347,21 +431,11 @@ TEST_F(ErofsBackendTest, BytesThatRotUnderAMountedCompleteLayerAreMendedAndTheWr
 }
 
 TEST_F(ErofsBackendTest, WhatRottedIsNotServedWhileItCannotBeFetchedAgain) {
-  const Process holder = start_holder();
-  wait_for_holder();
-  const Process imagefs = start_imagefs(seconds(2), seconds(1));
-  const UniqueFd mount = must(mounted());
-  ASSERT_EQ(read_all(mount.get()), 0);
-  eventually([this] { return !marks(); });
-  hide_store();
-  rot();
-  forget_files(mount.get());
-  for (const auto& [name, bytes] : contents) read_at(mount.get(), name);
-  eventually([this] { return metric("hearth_imagefs_rot_total") >= 1 && marks(); });
-  EXPECT_EQ(read_all(mount.get()), 1) << "the file whose bytes they are";
-  show_store();
-  eventually([this] { return metric("hearth_imagefs_mended_total") >= 1; });
-  EXPECT_EQ(read_all(mount.get()), 0);
+  rot_while_the_store_is_away({});
+}
+
+TEST_F(ErofsBackendTest, WhatRottedIsNotServedToDirectReadsEither) {
+  rot_while_the_store_is_away([](int mount) { must(set_erofs_direct_reads(mount, true)); });
 }
 
 }  // namespace

@@ -78,6 +78,17 @@ Result<UniqueFd> mount_erofs(int image, std::span<const int> devices) {
   return mount;
 }
 
+Result<> set_erofs_direct_reads(int mount, bool direct) {
+  const UniqueFd context(::fspick(mount, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
+  if (!context) return fail_errno("open an EROFS mount to change it", errno);
+  // The kernel takes all options anew: what is not named becomes its default again.
+  if ((direct && ::fsconfig(context.get(), FSCONFIG_SET_FLAG, "directio", nullptr, 0) != 0) ||
+      ::fsconfig(context.get(), FSCONFIG_CMD_RECONFIGURE, nullptr, nullptr, 0) != 0) {
+    return refused(context.get(), "change how an EROFS mount reads", errno);
+  }
+  return {};
+}
+
 Result<> set_erofs_read_ahead(int mount, uint32_t kib) {
   const UniqueFd root(::openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) return fail_errno("open an EROFS mount", errno);

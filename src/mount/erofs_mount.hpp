@@ -25,4 +25,12 @@ Result<UniqueFd> mount_erofs(int image, std::span<const int> devices);
 /// read is asked for. Files that are open already keep what they had. unavailable when /sys does not show the mount.
 Result<> set_erofs_read_ahead(int mount, uint32_t kib);
 
+/// Whether the kernel reads what lies in the devices past their page cache (or, where a device's file system cannot do
+/// that, as before); takes effect for the next read of any mount of the same image. Through the page cache each read of
+/// a disk waits for a kernel thread that sends it: 8 us on an idle machine, a scheduler's tick (4 ms) on a busy one,
+/// since EROFS reads its device within the block layer's plug of its own read-ahead. All is kept in memory twice, too.
+/// Events are raised either way. Every device must take direct reads of a page: else reads would fail.
+/// invalid_argument when the kernel does not know how (before Linux 6.14).
+Result<> set_erofs_direct_reads(int mount, bool direct);
+
 }  // namespace hearth::mount

@@ -233,6 +233,11 @@ TEST_F(ErofsMount, AnotherFileSystemHasNoReadAheadOfErofs) {
   EXPECT_EQ(set_erofs_read_ahead(root.get(), 512).error().code, ErrorCode::unavailable);
 }
 
+TEST_F(ErofsMount, AnotherFileSystemHasNoDirectReadsOfErofs) {
+  const UniqueFd folder(::open(store.folder().c_str(), O_PATH | O_CLOEXEC));
+  EXPECT_FALSE(set_erofs_direct_reads(folder.get(), true));
+}
+
 TEST_F(ErofsMount, NonsenseAndMissingDevicesAreRefused) {
   const auto path = store.folder() / "nonsense";
   ASSERT_TRUE(write_file_atomic(path, std::string(8192, 'x')));
