@@ -13,7 +13,7 @@ inline constexpr size_t kVersionAt = 8, kFixedBytesAt = 12, kHeadBytesAt = 16, k
                         kHistoryBytesAt = 40, kLayerAt = 48, kHistoryAt = 80, kRunsAt = 112, kReservedAt = 116;
 inline constexpr size_t kFixedBytes = 128;
 inline constexpr size_t kRunBytes = 8;
-/// zstd's window is at most 8 MiB: the memory of every reader.
-inline constexpr int kWindowLog = 23;
+/// zstd's window is at most 16 MiB: the memory of every reader.
+inline constexpr int kWindowLog = 24;
 
 }  // namespace hearth::image::bundle_format
