@@ -251,6 +251,11 @@ Result<CURLcode> drive(Handle& handle, Transfer& transfer, const HttpClientOptio
   const std::string host = host_of(transfer.request->url);
   const std::stop_callback wake(patience.stop, [multi] { curl_multi_wakeup(multi); });
   for (;;) {
+    // First: a caller who has given up before it began gets nothing, however fast the server is.
+    if (patience.stop.stop_requested()) return fail(ErrorCode::cancelled, "no longer wanted");
+    if (patience.deadline.passed(mono_now())) {
+      return fail(ErrorCode::deadline_exceeded, host + " did not answer in the time there was");
+    }
     int running = 0;
     if (curl_multi_perform(multi, &running) != CURLM_OK) return fail(ErrorCode::internal, "libcurl gave up");
     int left = 0;
@@ -258,10 +263,6 @@ Result<CURLcode> drive(Handle& handle, Transfer& transfer, const HttpClientOptio
       if (message->msg == CURLMSG_DONE) return message->data.result;
     }
     const MonoTime now = mono_now();
-    if (patience.stop.stop_requested()) return fail(ErrorCode::cancelled, "no longer wanted");
-    if (patience.deadline.passed(now)) {
-      return fail(ErrorCode::deadline_exceeded, host + " did not answer in the time there was");
-    }
     const Duration still = now - transfer.moved;
     const Duration limit = patience_with(handle, transfer, options);
     if (still >= limit) {

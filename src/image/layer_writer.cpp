@@ -92,7 +92,7 @@ Result<StoredContent> LayerWriter::store_content(std::span<const oci::DataSegmen
 Result<LayerSummary> LayerWriter::finish() {
   TRY(const ChunkTable table, chunks_.finish());
   TRY(EncodedLayer layer, encode_layer(tree_, table));
-  layer.bytes = pack_index(std::move(layer.bytes));
+  layer.bytes = pack_index(layer.bytes);
   if (options_.stop.stop_requested()) return fail(ErrorCode::cancelled, "cancelled before the layer was complete");
   LayerSummary summary{.digest = layer.digest, .index_bytes = layer.bytes.size()};
   const std::string key = scope_.layer_key(layer.digest);

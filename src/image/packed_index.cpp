@@ -224,9 +224,8 @@ bool is_packed_index(std::string_view stored) {
          load_le<uint32_t>(stored, format::header::kVersionAt) == packed::kVersion;
 }
 
-std::string pack_index(std::string plain) {
-  const std::string_view all = plain;
-  const std::string_view header = all.substr(0, format::kHeaderBytes);
+std::string pack_index(std::string_view plain) {
+  const std::string_view header = plain.substr(0, format::kHeaderBytes);
   const auto tables = tables_of(header);
   CHECK_PROMISE(tables && load_le<uint32_t>(header, format::header::kVersionAt) == format::kVersion);
   const auto tree_bytes = load_le<uint64_t>(header, format::header::kTreeBytesAt);
@@ -235,10 +234,10 @@ std::string pack_index(std::string plain) {
   append_le(out, static_cast<uint32_t>(packed::kHeadBytes));
   out.resize(packed::kTreeHeaderAt, '\0');
   out += header;
-  append_frame(out, all.substr(format::kHeaderBytes, tree_bytes - format::kHeaderBytes), *tables);
+  append_frame(out, plain.substr(format::kHeaderBytes, tree_bytes - format::kHeaderBytes), *tables);
   store_le(out.data() + packed::kFrameBytesAt, uint64_t{out.size() - packed::kHeadBytes});
 
-  const std::string_view places = all.substr(tree_bytes, all.size() - tree_bytes - format::kPlaceTrailerBytes);
+  const std::string_view places = plain.substr(tree_bytes, plain.size() - tree_bytes - format::kPlaceTrailerBytes);
   const uint64_t plain_places = plain_place_bytes(load_le<uint32_t>(places, format::place::kPacksAt));
   const size_t begin = out.size();
   out += places.substr(0, plain_places);
@@ -247,7 +246,7 @@ std::string pack_index(std::string plain) {
   CHECK_PROMISE(plain_places + locations.bytes() == places.size());
   append_frame(out, places.substr(plain_places), {locations});
   append_checksum(out, begin);
-  return ratio_is_allowed(plain.size(), out.size()) ? out : plain;
+  return ratio_is_allowed(plain.size(), out.size()) ? out : std::string(plain);
 }
 
 Result<std::string> unpack_index(std::string_view stored) {

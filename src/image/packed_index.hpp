@@ -13,7 +13,7 @@ namespace hearth::image {
 
 /// The packed form of a plain index that encode_layer made. Where the plain one would be larger than a reader takes
 /// from so few bytes, it stays as it is: both forms are indexes. Memory: both forms, and a copy of the largest table.
-std::string pack_index(std::string plain);
+std::string pack_index(std::string_view plain);
 
 /// Whether these are the bytes of a packed index, damaged or not.
 bool is_packed_index(std::string_view stored);
