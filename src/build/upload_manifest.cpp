@@ -126,18 +126,10 @@ Result<> write_parts(blob::ObjectStore& store, std::string_view workspace, const
   if (::fchmod(fd.get(), mode) != 0) return fail_errno("set the mode of " + path.string(), errno);
   uint64_t written = 0;
   for (const Digest& part : entry.parts) {
-    auto bytes = store.get(catalog::upload_key(workspace, part.hex()));
-    if (!bytes && bytes.error().code == ErrorCode::not_found) {
-      return fail(ErrorCode::not_found,
-                  fmt::format("part {} of {} was not uploaded: deploy again", part.hex(), entry.path));
-    }
-    if (!bytes) return fail_with_context("read the upload of " + entry.path, std::move(bytes).error());
-    if (Digest::of(*bytes) != part) {
-      return fail(ErrorCode::corrupt, fmt::format("part {} of {} is damaged in the store", part.hex(), entry.path));
-    }
-    TRY_VOID(write_all(fd.get(), *bytes, path.string()));
-    written += bytes->size();
-    add(bytes->size());
+    TRY(const std::string bytes, read_part(store, workspace, entry, part));
+    TRY_VOID(write_all(fd.get(), bytes, path.string()));
+    written += bytes.size();
+    add(bytes.size());
   }
   if (written == entry.size) return {};
   return refuse(entry.path, fmt::format("has {} bytes, not {}", written, entry.size));
@@ -225,6 +217,20 @@ Result<> materialize(blob::ObjectStore& store, std::string_view workspace, const
     if (entry->type == EntryType::directory) TRY_VOID(set_time(directory / entry->path, entry->mtime_ns));
   }
   return {};
+}
+
+Result<std::string> read_part(blob::ObjectStore& store, std::string_view workspace, const ManifestEntry& entry,
+                              const Digest& part, PartCheck check) {
+  auto bytes = store.get(catalog::upload_key(workspace, part.hex()));
+  if (!bytes && bytes.error().code == ErrorCode::not_found) {
+    return fail(ErrorCode::not_found,
+                fmt::format("part {} of {} was not uploaded: deploy again", part.hex(), entry.path));
+  }
+  if (!bytes) return fail_with_context("read the upload of " + entry.path, std::move(bytes).error());
+  if (check == PartCheck::digest && Digest::of(*bytes) != part) {
+    return fail(ErrorCode::corrupt, fmt::format("part {} of {} is damaged in the store", part.hex(), entry.path));
+  }
+  return bytes;
 }
 
 }  // namespace hearth::build

@@ -51,4 +51,10 @@ struct MaterializeOptions {
 Result<> materialize(blob::ObjectStore& store, std::string_view workspace, const Manifest& manifest,
                      const std::filesystem::path& directory, const MaterializeOptions& options = {});
 
+/// Whether a part's bytes are compared with its digest; no for what is verified where it is used.
+enum class PartCheck { digest, none };
+/// One of an entry's parts. not_found when it was not uploaded, corrupt when it is damaged.
+Result<std::string> read_part(blob::ObjectStore& store, std::string_view workspace, const ManifestEntry& entry,
+                              const Digest& part, PartCheck check = PartCheck::digest);
+
 }  // namespace hearth::build

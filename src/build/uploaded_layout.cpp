@@ -1,7 +1,6 @@
 #include "build/uploaded_layout.hpp"
 
 #include "blob/object_store.hpp"
-#include "catalog/store_keys.hpp"
 
 #include <fmt/format.h>
 
@@ -52,17 +51,8 @@ class PartsSource final : public oci::ByteSource {
 
   /// Touches nothing that changes: it runs beside the reader.
   Result<std::string> fetch(size_t i) const {
-    const Digest& part = entry_.parts[i];
-    auto bytes = store_->get(catalog::upload_key(workspace_, part.hex()));
-    if (!bytes && bytes.error().code == ErrorCode::not_found) {
-      return fail(ErrorCode::not_found,
-                  fmt::format("part {} of {} was not uploaded: deploy again", part.hex(), entry_.path));
-    }
-    if (!bytes) return fail_with_context("read the upload of " + entry_.path, std::move(bytes).error());
-    if (!entry_.path.starts_with("blobs/") && Digest::of(*bytes) != part) {
-      return fail(ErrorCode::corrupt, fmt::format("part {} of {} is damaged in the store", part.hex(), entry_.path));
-    }
-    return bytes;
+    const bool is_blob = entry_.path.starts_with("blobs/");
+    return read_part(*store_, workspace_, entry_, entry_.parts[i], is_blob ? PartCheck::none : PartCheck::digest);
   }
 
   const std::shared_ptr<blob::ObjectStore> store_;
