@@ -31,8 +31,11 @@ constexpr Duration kLookShortest = milliseconds(10);
 
 class Server {
  public:
-  Server(SeqpacketListener listener, uint64_t descriptor_limit, std::string oom_score_of_children)
+  /// `signals` are blocked before anybody can connect: who can reach us can also stop us.
+  Server(std::unique_ptr<SignalFd> signals, SeqpacketListener listener, uint64_t descriptor_limit,
+         std::string oom_score_of_children)
       : listener_(std::move(listener)),
+        signals_(std::move(signals)),
         descriptor_limit_(descriptor_limit),
         oom_score_of_children_(std::move(oom_score_of_children)),
         kept_(descriptor_budget(descriptor_limit).kept) {}
@@ -76,7 +79,7 @@ class Server {
   Counted counts() const;
 
   SeqpacketListener listener_;
-  SignalFd signals_;
+  std::unique_ptr<SignalFd> signals_;
   UniqueFd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
   uint64_t descriptor_limit_;
   std::string oom_score_of_children_;
@@ -102,7 +105,7 @@ Result<> Server::watch(int fd, uint32_t events, int operation) const {
 
 Result<> Server::run() {
   TRY_VOID(watch(listener_.fd(), EPOLLIN));
-  TRY_VOID(watch(signals_.fd(), EPOLLIN));
+  TRY_VOID(watch(signals_->fd(), EPOLLIN));
   reap();  // orphans may have come before the signal was blocked
   for (;;) {
     std::array<epoll_event, 64> ready;
@@ -120,8 +123,8 @@ Serving Server::turn(std::span<const epoll_event> ready) {
     const int fd = event.data.fd;
     if (fd == relay_.group_fd()) {
       take_events();
-    } else if (fd == signals_.fd()) {
-      serving = signals_.take();
+    } else if (fd == signals_->fd()) {
+      serving = signals_->take();
       reap();
     } else if (fd == listener_.fd()) {
       callers = true;  // last: a new connection may get the number of one that ended in this turn
@@ -394,8 +397,9 @@ Result<> serve(const Config& config) {
   const uint64_t limit = std::min(raise_descriptor_limit(), config.descriptors_max);
   ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // children get what was asked for, nothing we inherited
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail_errno("holder: become subreaper", errno);
+  auto signals = std::make_unique<SignalFd>();
   TRY(auto listener, SeqpacketListener::listen(config.socket));
-  Server server(std::move(listener), limit, protect_from_oom_killer());
+  Server server(std::move(signals), std::move(listener), limit, protect_from_oom_killer());
   if (config.group_fd >= 0) {
     // Before anybody is answered: who asks for the group finds it.
     const Relay relay{kImagesGroup, config.predecessor, static_cast<uint32_t>(kReadTimeout.count())};

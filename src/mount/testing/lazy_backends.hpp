@@ -17,7 +17,8 @@ std::unique_ptr<LayerBackend> open_lazy_erofs(const std::filesystem::path& folde
 std::unique_ptr<LayerBackend> open_lazy_fuse(const std::filesystem::path& folder,
                                              std::shared_ptr<blob::ObjectStore> store);
 
-/// As the configuration says: of it `dir` and `backend` must be set. Socket, store and holder are not looked at.
+/// As the configuration says: of it `dir` and `backend` must be set. Socket, store and holder are not looked at;
+/// nothing is evicted for free space unless it says how much is to be left.
 std::unique_ptr<LayerBackend> open_lazy(Config config, std::shared_ptr<blob::ObjectStore> store);
 
 /// Whether this host can run them.
