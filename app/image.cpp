@@ -4,8 +4,11 @@
 #include "base/quantity.hpp"
 #include "client/folder.hpp"
 #include "client/uploaded_operation.hpp"
+#include "oci/image_archive.hpp"
 
+#include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 
 namespace hearth::app {
@@ -84,23 +87,40 @@ std::string request_of(const Options& options, const Source& source) {
   return nlohmann::json{{"name", options.name}, {"source", source.request}}.dump();
 }
 
+/// Nothing when the operation fails with one of the codes of an image that is not known.
+Result<std::optional<std::string>> ask(client::ApiClient& api, const client::UploadedOperation& question,
+                                       std::initializer_list<ErrorCode> unknown) {
+  client::Progress silent(client::ProgressStyle::silent);  // it is over at once
+  auto body = client::run_with_uploads(api, question, silent);
+  if (body) return std::optional(std::move(*body));
+  if (std::ranges::find(unknown, body.error().code) != unknown.end()) return std::optional<std::string>();
+  return Unexpected(std::move(body).error());
+}
+
+/// An archive is known by its config alone.
+Result<std::optional<std::string>> import_known_archive(client::ApiClient& api, const Options& options, Source source) {
+  const auto config = oci::docker_archive_digest(source.file, "");
+  if (!config || !*config) return std::optional<std::string>();  // what is wrong with it the server says
+  source.request["config"] = (*config)->to_string();
+  // invalid_argument: a server of before this question.
+  return ask(api, {.path = std::string(kImages), .request = request_of(options, source)},
+             {ErrorCode::not_found, ErrorCode::invalid_argument});
+}
+
 /// An image that the server imported before is known by the documents of its layout: no layer need be read, or sent.
 /// Nothing when it has to be.
 Result<std::optional<std::string>> import_known(client::ApiClient& api, const Options& options, Source source) {
+  if (!source.file.empty()) return import_known_archive(api, options, std::move(source));
   if (source.root.empty()) return std::optional<std::string>();
   TRY(auto documents, client::scan_small_files(source.root, kDocumentBytesMax));
   if (!documents) return std::optional<std::string>();
   source.request["files"] = nlohmann::json::parse(client::manifest_json(*documents));
-  client::Progress progress;
-  auto body = client::run_with_uploads(api,
-                                       {.root = source.root,
-                                        .entries = std::move(*documents),
-                                        .path = std::string(kImages),
-                                        .request = request_of(options, source)},
-                                       progress);
-  if (body) return std::optional(std::move(*body));
-  if (body.error().code == ErrorCode::corrupt) return std::optional<std::string>();  // the image is incomplete
-  return Unexpected(std::move(body).error());
+  return ask(api,
+             {.root = source.root,
+              .entries = std::move(*documents),
+              .path = std::string(kImages),
+              .request = request_of(options, source)},
+             {ErrorCode::corrupt});  // the image is incomplete
 }
 
 Result<std::string> import_all(client::ApiClient& api, const Options& options, Source source) {

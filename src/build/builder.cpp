@@ -220,7 +220,9 @@ Result<ImportResult> Builder::import_image(const ImportRequest& request, const P
   context.work = work.path();
   image::ImportSource source{
       .kind = request.kind, .path = request.name, .tag = request.tag, .reference = request.reference};
-  if (request.kind != image::SourceKind::registry) {
+  if (request.kind == image::SourceKind::docker_archive && request.known && request.files.empty()) {
+    source.known = request.known;
+  } else if (request.kind != image::SourceKind::registry) {
     if (request.files.empty()) return fail(ErrorCode::invalid_argument, "the image to import was not uploaded");
     TRY_VOID(keep_uploads(context, request.files));
     TRY_VOID(use_upload(context, request.files, source));

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -52,9 +53,10 @@ struct ImportRequest {
   std::string workspace;
   std::string name;
   image::SourceKind kind = image::SourceKind::registry;
-  std::string tag;        // oci_layout, docker_archive
-  std::string reference;  // registry
-  Manifest files;         // oci_layout: the layout directory; docker_archive: one file
+  std::string tag;              // oci_layout, docker_archive
+  std::string reference;        // registry
+  Manifest files;               // oci_layout: the layout directory; docker_archive: one file
+  std::optional<Digest> known;  // docker_archive without files: of the config of an image that was imported before
 };
 
 /// Blocking; safe to use from several threads. Whatever fails or is stopped leaves no version, mount, container or

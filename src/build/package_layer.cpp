@@ -6,7 +6,6 @@
 #include "build/build_jail.hpp"
 #include "build/build_scripts.hpp"
 #include "build/build_steps.hpp"
-#include "catalog/store_keys.hpp"
 #include "image/layer_builder.hpp"
 
 #include <fmt/format.h>
@@ -74,7 +73,7 @@ Result<std::string> uploaded_text(const StepContext& context, const Manifest& fi
   }
   std::string text;
   for (const Digest& part : entry->parts) {
-    TRY(const std::string bytes, context.config.store->get(catalog::upload_key(context.workspace, part.hex())));
+    TRY(const std::string bytes, read_part(*context.config.store, context.workspace, *entry, part));
     text += bytes;
   }
   return text;

@@ -1,6 +1,7 @@
 // Whole images: how one is chosen, what is verified, what is refused and that nothing is left behind then.
 #include "base/process.hpp"
 #include "base/random_id.hpp"
+#include "blob/intent.hpp"
 #include "image/import.hpp"
 #include "image/layer_reader.hpp"
 #include "image/testing/layout_writer.hpp"
@@ -261,6 +262,41 @@ TEST_F(ArchiveTest, DockerArchivesAreReadPlainAndCompressed) {
   EXPECT_THAT(import_archive("2.0").error().message, HasSubstr("there is: 'app:1.0'"));
   write("image.tar", testing::gzip(archive));
   EXPECT_EQ(import_archive().value().layer.digest, record.layer.digest);
+}
+
+TEST_F(ArchiveTest, ADockerArchiveIsKnownByItsConfigAlone) {
+  const std::string archive =
+      testing::make_docker_archive({.layers = {TarWriter().file("one", "content one").finish()}});
+  write("image.tar", archive);
+  const auto digest = oci::docker_archive_digest(base_ / "image.tar", "").value();
+  ASSERT_TRUE(digest);
+  const auto intent = blob::Intent::begin(store_, {.workspace = "w", .owner = "test"}).value();
+  const auto import_known = [this, &digest, &intent] {
+    return import_image(store_, StoreScope::workspace("w"), {.kind = SourceKind::docker_archive, .known = digest},
+                        {.intent = intent});
+  };
+  expect_refused(import_known(), ErrorCode::not_found, "not imported before");
+  const auto record =
+      import_image(store_, StoreScope::workspace("w"),
+                   {.kind = SourceKind::docker_archive, .path = base_ / "image.tar"}, {.intent = intent});
+  EXPECT_EQ(record.value().manifest, *digest);
+  EXPECT_EQ(import_known().value().layer.digest, record->layer.digest);
+  const auto elsewhere = import_image(store_, StoreScope::workspace("other"),
+                                      {.kind = SourceKind::docker_archive, .known = digest}, {.intent = intent});
+  EXPECT_EQ(elsewhere.error().code, ErrorCode::not_found);
+}
+
+TEST_F(ArchiveTest, TheDigestOfADockerArchiveNeedsNoLayer) {
+  std::string archive = testing::make_docker_archive({.layers = {TarWriter().file("one", "content one").finish()}});
+  write("image.tar", archive);
+  const auto digest = oci::docker_archive_digest(base_ / "image.tar", "").value();
+  archive[archive.find("content one")] = 'C';
+  write("image.tar", archive);
+  EXPECT_EQ(oci::docker_archive_digest(base_ / "image.tar", "").value(), digest);
+  write("image.tar", testing::gzip(archive));
+  EXPECT_EQ(oci::docker_archive_digest(base_ / "image.tar", "").value(), std::nullopt) << "it would have to be read";
+  write("image.tar", std::string_view(archive).substr(0, archive.find("Content one")));
+  EXPECT_EQ(oci::docker_archive_digest(base_ / "image.tar", "").error().code, ErrorCode::corrupt);
 }
 
 TEST_F(ArchiveTest, DamagedDockerArchivesAreRefused) {

@@ -175,6 +175,7 @@ class ImportRun {
       : store_(std::move(store)), scope_(std::move(scope)), source_(source), pinned_(source), options_(options) {}
 
   Result<ImageRecord> run() {
+    if (source_.known) return find_known(*source_.known);
     TRY(auto record, look_in_registry());
     if (record) return known(std::move(*record));
     TRY(const auto work, TemporaryDirectory::make(options_.work_directory));
@@ -193,6 +194,13 @@ class ImportRun {
     TRY(auto record, find_import(*store_, scope_, manifest, *options_.intent));
     if (!record) unknown_.push_back(manifest);
     return record;
+  }
+
+  /// No archive is there to be read.
+  Result<ImageRecord> find_known(const Digest& manifest) {
+    TRY(auto record, find(manifest));
+    if (record) return known(std::move(*record));
+    return fail(ErrorCode::not_found, "this image was not imported before: its archive has to be sent");
   }
 
   /// What a tag stands for now; from here on exactly that is meant, even if the tag moves.

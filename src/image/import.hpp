@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -30,7 +31,8 @@ struct ImportSource {
   std::shared_ptr<const oci::LayoutFiles> files;  // oci_layout: the layout itself, where it lies in no directory
   std::string tag;                                // which image of it; may be empty when there is only one
   std::string reference;                          // registry: "registry.example/library/python:3.11-slim"
-  std::filesystem::path auth_file;                // registry: credentials file for skopeo; empty = skopeo's own search
+  std::optional<Digest> known;      // docker_archive without a path: only an earlier import of this config will do
+  std::filesystem::path auth_file;  // registry: credentials file for skopeo; empty = skopeo's own search
 };
 
 /// "oci:DIR[:TAG]", "docker-archive:FILE[:TAG]", "docker://REFERENCE".
@@ -85,9 +87,9 @@ struct ImageRecord {
 std::string to_json(const ImageRecord& record);
 Result<ImageRecord> parse_image_record(std::string_view json);
 
-/// Errors: invalid_argument (not an image, or one that is refused, with what is there instead), corrupt (digest, size,
-/// archive), exhausted (limit, disk full), unavailable (registry, store), cancelled. Whatever goes wrong, no layer is
-/// left behind.
+/// Errors: not_found (no earlier import, where only that will do), invalid_argument (not an image, or one that is
+/// refused, with what is there instead), corrupt (digest, size, archive), exhausted (limit, disk full), unavailable
+/// (registry, store), cancelled. Whatever goes wrong, no layer is left behind.
 Result<ImageRecord> import_image(const std::shared_ptr<blob::ObjectStore>& store, const StoreScope& scope,
                                  const ImportSource& source, const ImportOptions& options = {});
 

@@ -62,6 +62,9 @@ Result<std::string> run_import(build::Builder& builder, const nlohmann::json& pa
   }
   request.tag = text_field(source, "tag");
   request.reference = text_field(source, "reference");
+  if (const std::string config = text_field(source, "config"); !config.empty()) {
+    TRY(request.known, Digest::parse(config));
+  }
   TRY(request.files, files_of(source));
   TRY(const build::ImportResult imported,
       builder.import_image(

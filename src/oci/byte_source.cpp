@@ -7,10 +7,22 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
 namespace hearth::oci {
+
+Result<uint64_t> ByteSource::pass_over(uint64_t size) {
+  std::array<char, 64 * 1024> scratch{};
+  uint64_t done = 0;
+  while (done < size) {
+    TRY(const size_t got, read(scratch.data(), static_cast<size_t>(std::min<uint64_t>(size - done, scratch.size()))));
+    if (got == 0) break;
+    done += got;
+  }
+  return done;
+}
 
 Result<size_t> read_fully(ByteSource& source, char* to, size_t size) {
   size_t have = 0;
@@ -56,6 +68,13 @@ Result<size_t> FileSource::read(char* to, size_t size) {
     left_ -= static_cast<uint64_t>(got);
     return static_cast<size_t>(got);
   }
+}
+
+Result<uint64_t> FileSource::pass_over(uint64_t size) {
+  const uint64_t passed = std::min(size, left_);
+  offset_ += passed;
+  left_ -= passed;
+  return passed;
 }
 
 Result<size_t> StringSource::read(char* to, size_t size) {

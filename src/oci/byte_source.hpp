@@ -18,6 +18,8 @@ class ByteSource {
   virtual ~ByteSource() = default;
   /// Up to `size` (> 0) bytes into `to`; 0 only at the end, and then always.
   virtual Result<size_t> read(char* to, size_t size) = 0;
+  /// Passes over `size` bytes; says over how many, fewer only at the end. Sources that can do so do not read them.
+  virtual Result<uint64_t> pass_over(uint64_t size);
 };
 
 /// Reads until `size` bytes are there or the source ends; says how many.
@@ -35,6 +37,7 @@ class FileSource final : public ByteSource {
 
   /// corrupt if the file ends before the range does.
   Result<size_t> read(char* to, size_t size) override;
+  Result<uint64_t> pass_over(uint64_t size) override;
 
  private:
   std::shared_ptr<const UniqueFd> fd_;

@@ -35,6 +35,11 @@ class CountingSource final : public ByteSource {
     position_ += got;
     return got;
   }
+  Result<uint64_t> pass_over(uint64_t size) override {
+    TRY(const uint64_t passed, inner_.pass_over(size));
+    position_ += passed;
+    return passed;
+  }
   uint64_t position() const { return position_; }
 
  private:
@@ -192,15 +197,29 @@ class DockerArchive final : public ImageArchive {
   std::vector<Member> layer_members_;
 };
 
+struct StoredFile {
+  std::shared_ptr<const UniqueFd> fd;
+  uint64_t size = 0;
+};
+
+Result<StoredFile> open_stored(const std::filesystem::path& path) {
+  TRY(auto fd, open_file(path, O_RDONLY | O_NONBLOCK));
+  struct stat info{};
+  if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + path.string(), errno);
+  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::invalid_argument, path.string() + " is no regular file");
+  return StoredFile{std::make_shared<const UniqueFd>(std::move(fd)), static_cast<uint64_t>(info.st_size)};
+}
+
 /// Members are needed in another order than they come in, so a compressed archive becomes a plain one first.
-Result<UniqueFd> decompress_to_file(ByteSource& plain, const std::filesystem::path& directory) {
+Result<StoredFile> decompress_to_file(ByteSource& plain, const std::filesystem::path& directory) {
   const std::string folder = directory.empty() ? std::filesystem::temp_directory_path().string() : directory.string();
   UniqueFd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd) return fail_errno("make a temporary file in " + folder, errno);
   std::string buffer(256 * 1024, '\0');
-  for (;;) {
+  for (uint64_t size = 0;;) {
     TRY(const size_t got, plain.read(buffer.data(), buffer.size()));
-    if (got == 0) return fd;
+    if (got == 0) return StoredFile{std::make_shared<const UniqueFd>(std::move(fd)), size};
+    size += got;
     TRY_VOID(write_all(fd.get(), std::string_view(buffer).substr(0, got), "the decompressed archive in " + folder));
   }
 }
@@ -209,22 +228,27 @@ Result<UniqueFd> decompress_to_file(ByteSource& plain, const std::filesystem::pa
 
 Result<std::unique_ptr<ImageArchive>> open_docker_archive(const std::filesystem::path& file, std::string_view tag,
                                                           const std::filesystem::path& work_directory) {
-  TRY(auto fd, open_file(file, O_RDONLY | O_NONBLOCK));
-  struct stat info{};
-  if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + file.string(), errno);
-  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::invalid_argument, file.string() + " is no regular file");
-  auto shared = std::make_shared<const UniqueFd>(std::move(fd));
-  FileSource stored(shared, 0, static_cast<uint64_t>(info.st_size), file.string());
-  TRY(const auto plain, Decompressor::open(stored));
+  TRY(StoredFile stored, open_stored(file));
+  FileSource source(stored.fd, 0, stored.size, file.string());
+  TRY(const auto plain, Decompressor::open(source));
   if (plain->compression() != Compression::none) {
     auto copy = decompress_to_file(*plain, work_directory);
     if (!copy) return fail_with_context(file.string(), std::move(copy).error());
-    if (::fstat(copy->get(), &info) != 0) return fail_errno("stat " + file.string(), errno);
-    shared = std::make_shared<const UniqueFd>(std::move(*copy));
+    stored = std::move(*copy);
   }
-  auto archive = std::make_unique<DockerArchive>(shared, static_cast<uint64_t>(info.st_size), file.string());
+  auto archive = std::make_unique<DockerArchive>(std::move(stored.fd), stored.size, file.string());
   TRY_VOID(archive->select(tag));
   return archive;
+}
+
+Result<std::optional<Digest>> docker_archive_digest(const std::filesystem::path& file, std::string_view tag) {
+  TRY(const StoredFile stored, open_stored(file));
+  FileSource source(stored.fd, 0, stored.size, file.string());
+  TRY(const auto plain, Decompressor::open(source));
+  if (plain->compression() != Compression::none) return std::optional<Digest>();
+  DockerArchive archive(stored.fd, stored.size, file.string());
+  TRY_VOID(archive.select(tag));
+  return std::optional(archive.manifest_digest());
 }
 
 }  // namespace hearth::oci

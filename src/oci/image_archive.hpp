@@ -72,6 +72,10 @@ Result<std::unique_ptr<ImageArchive>> open_oci_layout(std::shared_ptr<const Layo
 Result<std::unique_ptr<ImageArchive>> open_docker_archive(const std::filesystem::path& file, std::string_view tag,
                                                           const std::filesystem::path& work_directory);
 
+/// What an archive of `docker save` will have as its manifest digest, by its headers and documents alone; nullopt when
+/// it is compressed, since then all of it would have to be read. Errors as of open_docker_archive.
+Result<std::optional<Digest>> docker_archive_digest(const std::filesystem::path& file, std::string_view tag);
+
 /// The architecture of this machine as images name it: "amd64", "arm64".
 std::string_view machine_architecture();
 

@@ -72,13 +72,14 @@ Result<bool> TarReader::read_header(TarHeader& header) {
 }
 
 Result<> TarReader::skip_rest() {
-  std::array<char, 64 * 1024> scratch{};
-  while (left_ > 0) {
-    TRY(const size_t got, read(scratch.data(), scratch.size()));
-    if (got == 0) break;
+  if (left_ > 0) {
+    TRY(const uint64_t passed, source_.pass_over(left_));
+    at_ += passed;
+    left_ -= passed;
+    if (left_ > 0) return corrupt("the archive is cut inside a file");
   }
   if (padding_ > 0) {
-    TRY(const size_t got, read_fully(source_, scratch.data(), static_cast<size_t>(padding_)));
+    TRY(const uint64_t got, source_.pass_over(padding_));
     at_ += got;
     if (got < padding_) note("the archive lacks the padding after its last entry");
     padding_ = 0;

@@ -54,6 +54,21 @@ def oci_layout(layers, tags=("v1",)):
     return folder
 
 
+def docker_archive(layers):
+    """What `docker save` writes, in short."""
+    config = {"architecture": "amd64", "os": "linux", "config": {},
+              "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(data).hexdigest() for data in layers]}}
+    names = [f"{i}/layer.tar" for i in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": ["x:1"], "Layers": names}]
+    file = tempfile.mkdtemp() + "/image.tar"
+    with tarfile.open(file, "w") as tar:
+        for name, data in [("config.json", json.dumps(config).encode()), *zip(names, layers), ("manifest.json", json.dumps(manifest).encode())]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return file
+
+
 LOWER = layer([("./", "dir", {}), ("etc", "dir", {}), ("etc/kept", "file", {"content": b"kept", "ids": (1234, 4321), "mtime": 1_600_000_000.25}),
                ("etc/gone", "file", {"content": b"what goes"}), ("big-ids", "file", {"ids": (4_000_000_000, 65534)}),
                ("opaque", "dir", {}), ("opaque/below", "file", {})])
@@ -149,15 +164,7 @@ def test_inspect_is_readable(server, related):
 
 
 def test_a_docker_archive_is_imported(server):
-    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(LOWER).hexdigest()]}}
-    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-        with tarfile.open(archive.name, "w") as tar:
-            for name, data in (("config.json", json.dumps(config).encode()), ("layer.tar", LOWER),
-                               ("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": ["x:1"], "Layers": ["layer.tar"]}]).encode())):
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-        server.hearth("image", "import", f"docker-archive:{archive.name}", "from-archive")
+    server.hearth("image", "import", f"docker-archive:{docker_archive([LOWER])}", "from-archive")
     assert "from-archive" in {i["name"] for i in server.json("image", "ls")["images"]}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from test_images import layer, oci_layout
+from test_images import docker_archive, layer, oci_layout
 
 PART = 4 << 20
 
@@ -169,6 +169,28 @@ def test_a_layout_whose_layers_are_lost_is_sent_again(server):
     server.hearth("image", "import", f"oci:{layout}", "sent-again")
     assert index.exists()
     assert content_of(server, "sent-again") == random.Random(14).randbytes(PART)
+
+
+def test_a_docker_archive_that_is_known_is_neither_read_nor_sent(server):
+    content = random.Random(16).randbytes(PART)
+    archive = Path(docker_archive([layer([("content", "file", {"content": content})])]))
+    server.hearth("image", "import", f"docker-archive:{archive}", "archive")
+    server.hearth("store", "gc", "--grace", "0", "--wait")
+    uploads = server.data_dir / "store/ws/default/uploads"
+    assert list(uploads.iterdir()) == []
+    archive.write_bytes(archive.read_bytes().replace(content, bytes(PART)))
+    server.hearth("image", "import", f"docker-archive:{archive}", "archive-again")
+    assert layer_of(server, "archive-again") == layer_of(server, "archive")
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_docker_archive_whose_layer_is_lost_is_sent_again(server):
+    content = random.Random(17).randbytes(PART)
+    archive = docker_archive([layer([("content", "file", {"content": content})])])
+    server.hearth("image", "import", f"docker-archive:{archive}", "archive-lost")
+    (server.data_dir / "store/ws/default/layers" / layer_of(server, "archive-lost").removeprefix("sha256:")).unlink()
+    server.hearth("image", "import", f"docker-archive:{archive}", "archive-sent-again")
+    assert content_of(server, "archive-sent-again") == content
 
 
 def test_a_tag_that_a_layout_does_not_have_is_said_before_anything_is_sent(server):
