@@ -65,6 +65,26 @@ std::optional<std::string> read_segment(const std::filesystem::path& spool, uint
   return std::nullopt;
 }
 
+/// What is to be counted of a segment: its records, or the usage that they were reduced to, which is there before they
+/// go. nullopt when it is gone: then it was stored before.
+std::optional<std::string> read_counted(const std::filesystem::path& spool, uint64_t number) {
+  for (SegmentKind kind : {SegmentKind::live, SegmentKind::uploaded, SegmentKind::usage}) {
+    auto text = read_file(segment_path(spool, number, kind));
+    if (text) return std::move(*text);
+  }
+  return std::nullopt;
+}
+
+/// All segments of the spool. One that changes its name while we look may be missed, but not by both looks.
+Result<std::set<uint64_t>> segment_numbers(const std::filesystem::path& spool) {
+  std::set<uint64_t> numbers;
+  for (int look = 0; look < 2; ++look) {
+    TRY(const auto segments, list_segments(spool));
+    for (const SegmentFile& segment : segments) numbers.insert(segment.number);
+  }
+  return numbers;
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> RecordReader::query(const RecordQuery& query) const {
@@ -129,13 +149,12 @@ Result<std::vector<UsageTotal>> RecordReader::usage(const std::string& workspace
   };
   if (!spool_.empty()) {
     const std::string id = read_spool_id(spool_);
-    TRY(const auto segments, list_segments(spool_));
-    for (const SegmentFile& segment : segments) {
-      auto text = segment.kind == SegmentKind::usage
-                      ? read_file(segment_path(spool_, segment.number, segment.kind))
-                      : read_file(segment_path(spool_, segment.number, SegmentKind::live));
-      if (!text) text = read_file(segment_path(spool_, segment.number, SegmentKind::uploaded));
-      if (text && read_live.insert(segment_origin(id, segment.number)).second) add(*text);
+    TRY(const auto numbers, segment_numbers(spool_));
+    for (const uint64_t number : numbers) {
+      const auto text = read_counted(spool_, number);
+      if (!text) continue;
+      read_live.insert(segment_origin(id, number));
+      add(*text);
     }
   }
   TRY(const auto stored, list_stored(*store_, usage_prefix(workspace)));

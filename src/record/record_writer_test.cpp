@@ -249,6 +249,21 @@ TEST_F(RecordWriterTest, ASpoolThatGrowsTooLargeIsReducedToItsUsage) {
   EXPECT_EQ(requests_counted(), 1'000u);
 }
 
+TEST_F(RecordWriterTest, UsageIsWholeWhileTheSpoolIsReduced) {
+  store_->failing = true;
+  config_.segment_bytes = 1'000;
+  config_.spool_bytes = 2'000;
+  config_.retry_every = milliseconds(1);
+  auto writer = open();
+  for (uint64_t i = 0; i < 300; ++i) {
+    writer->append(record_number(i));
+    ASSERT_TRUE(writer->flush());
+    ASSERT_EQ(requests_counted(), i + 1);
+  }
+  EXPECT_FALSE(writer->upload());
+  EXPECT_GT(writer->stats().segments_reduced, 10u) << "otherwise nothing was tested";
+}
+
 TEST_F(RecordWriterTest, StoredLogsAreBoundedAndUsageIsNot) {
   config_.log_bytes_per_workspace = 3'000;
   auto writer = open();
