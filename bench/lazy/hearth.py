@@ -19,7 +19,7 @@ FOLDER = CACHE / "hearth"
 DATA = FOLDER / "data"
 IMAGE = "bench"
 OBJECTS = RAM / "s3" / BUCKET
-LEARNED = RAM / "learned"  # per workload: the objects that its recorded starts added to the store
+LEARNED = RAM / "learned"  # per back end and workload: the objects that its recorded starts added to the store
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
 STORE = os.environ.get("BENCH_LAZY_STORE", "s3")  # or "directory": no network then
 RECORDING_PATIENCE_S = 150
@@ -98,7 +98,7 @@ class Hearth:
             (OBJECTS / path).unlink()
 
     def learn(self, work):
-        source = LEARNED / work
+        source = LEARNED / self.backend / work
         if not source.is_dir():
             raise Failed(Hearth.recording or f"no profile of {work} was recorded")
         for path in source.rglob("*"):
@@ -110,7 +110,7 @@ class Hearth:
 
     def keep_learned(self, work):
         for path in objects() - Hearth.base:
-            target = LEARNED / work / path
+            target = LEARNED / self.backend / work / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(OBJECTS / path, target)
 
@@ -155,18 +155,18 @@ class Hearth:
         return took
 
     @classmethod
-    def record(cls, network, containers_start, folder):
+    def record(cls, network, containers_start, folder, backend):
         """Records a start of every workload: containers_start(tree, work) runs it to its end."""
-        if (LEARNED / "tf").is_dir() or cls.recording:
+        if all((LEARNED / backend / work).is_dir() for work in WORKLOADS) or cls.recording:
             return
         if not knows_profiles():
             cls.recording = "this build has no `hearth image mount --profile`"
             return
         for work in WORKLOADS:
-            hearth = cls(network)
+            hearth = cls(network, backend)
             try:
                 hearth.up()
-                tree = folder / f"record-{work}"
+                tree = folder / f"record-{backend}-{work}"
                 tree.mkdir(parents=True)
                 hearth.mount(tree, profile=work)
                 containers_start(tree, work)

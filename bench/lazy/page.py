@@ -75,7 +75,7 @@ cache is dropped; the node's own programs are read back into it. Repetitions are
 - *local*: the tree lies unpacked on ext4; its cold start has a cold page cache. *eager*: skopeo, umoci, runc. *containerd*: Debian's, `ctr pull` and
   `ctr run`; *containerd-igzip*: the same where its `unpigz` is answered by igzip, the fastest gunzip.
 - *hearth*: kernel path, with a profile recorded of the same workload; *-other*: with the other workload's profile; *-first*: without any, as the
-  first start of an image; *-fuse*: the portable path. All start the container with runc over overlayfs, like *local*.
+  first start of an image; *-fuse*: the portable path, with profiles recorded on it. All start the container with runc over overlayfs, like *local*.
 - Network: a proxy in front of registry and store. `20ms` is a round trip added to each connection's set-up and to each answer, `@125` a link of
   125 MB/s for all connections together. No TLS, slow start or loss. Registry and store are files in memory; the store is a **simulated** S3.
 - MB fetched and requests: counted in that proxy until the first line. CPU s: the control group of client, daemons and container until then, without

@@ -138,7 +138,7 @@ class HearthRow(Row):
     def prepare(self):
         Hearth.prepare(self.network)
         if self.profile != "none":
-            Hearth.record(self.network, self.finish, STATE)
+            Hearth.record(self.network, self.finish, STATE, self.backend)
 
     def finish(self, tree, work):
         self.start_on(tree, work).communicate()
