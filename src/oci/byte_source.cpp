@@ -47,13 +47,17 @@ Result<std::string> read_to_end(ByteSource& source, uint64_t limit_bytes) {
   }
 }
 
-Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
+Result<RegularFile> open_regular_file(const std::filesystem::path& path) {
   TRY(auto fd, open_file(path, O_RDONLY | O_NONBLOCK));  // not waiting for the writer of a FIFO
   struct stat info{};
-  if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + path, errno);
-  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::invalid_argument, path + " is no regular file");
-  auto shared = std::make_shared<const UniqueFd>(std::move(fd));
-  return std::make_unique<FileSource>(std::move(shared), 0, static_cast<uint64_t>(info.st_size), path);
+  if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + path.string(), errno);
+  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::invalid_argument, path.string() + " is no regular file");
+  return RegularFile{std::make_shared<const UniqueFd>(std::move(fd)), static_cast<uint64_t>(info.st_size)};
+}
+
+Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
+  TRY(RegularFile file, open_regular_file(path));
+  return std::make_unique<FileSource>(std::move(file.fd), 0, file.size, path);
 }
 
 Result<size_t> FileSource::read(char* to, size_t size) {

@@ -6,6 +6,7 @@
 #include "base/unique_fd.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,13 @@ class ByteSource {
 Result<size_t> read_fully(ByteSource& source, char* to, size_t size);
 /// Reads to the end; exhausted beyond `limit_bytes`.
 Result<std::string> read_to_end(ByteSource& source, uint64_t limit_bytes);
+
+struct RegularFile {
+  std::shared_ptr<const UniqueFd> fd;
+  uint64_t size = 0;
+};
+/// Symlinks followed. invalid_argument for anything but a regular file.
+Result<RegularFile> open_regular_file(const std::filesystem::path& path);
 
 /// A range of an open file, read by position (the descriptor may be shared).
 class FileSource final : public ByteSource {

@@ -9,7 +9,6 @@
 #include "oci/tar_reader.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -197,28 +196,15 @@ class DockerArchive final : public ImageArchive {
   std::vector<Member> layer_members_;
 };
 
-struct StoredFile {
-  std::shared_ptr<const UniqueFd> fd;
-  uint64_t size = 0;
-};
-
-Result<StoredFile> open_stored(const std::filesystem::path& path) {
-  TRY(auto fd, open_file(path, O_RDONLY | O_NONBLOCK));
-  struct stat info{};
-  if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + path.string(), errno);
-  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::invalid_argument, path.string() + " is no regular file");
-  return StoredFile{std::make_shared<const UniqueFd>(std::move(fd)), static_cast<uint64_t>(info.st_size)};
-}
-
 /// Members are needed in another order than they come in, so a compressed archive becomes a plain one first.
-Result<StoredFile> decompress_to_file(ByteSource& plain, const std::filesystem::path& directory) {
+Result<RegularFile> decompress_to_file(ByteSource& plain, const std::filesystem::path& directory) {
   const std::string folder = directory.empty() ? std::filesystem::temp_directory_path().string() : directory.string();
   UniqueFd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd) return fail_errno("make a temporary file in " + folder, errno);
   std::string buffer(256 * 1024, '\0');
   for (uint64_t size = 0;;) {
     TRY(const size_t got, plain.read(buffer.data(), buffer.size()));
-    if (got == 0) return StoredFile{std::make_shared<const UniqueFd>(std::move(fd)), size};
+    if (got == 0) return RegularFile{std::make_shared<const UniqueFd>(std::move(fd)), size};
     size += got;
     TRY_VOID(write_all(fd.get(), std::string_view(buffer).substr(0, got), "the decompressed archive in " + folder));
   }
@@ -228,7 +214,7 @@ Result<StoredFile> decompress_to_file(ByteSource& plain, const std::filesystem::
 
 Result<std::unique_ptr<ImageArchive>> open_docker_archive(const std::filesystem::path& file, std::string_view tag,
                                                           const std::filesystem::path& work_directory) {
-  TRY(StoredFile stored, open_stored(file));
+  TRY(RegularFile stored, open_regular_file(file));
   FileSource source(stored.fd, 0, stored.size, file.string());
   TRY(const auto plain, Decompressor::open(source));
   if (plain->compression() != Compression::none) {
@@ -242,7 +228,7 @@ Result<std::unique_ptr<ImageArchive>> open_docker_archive(const std::filesystem:
 }
 
 Result<std::optional<Digest>> docker_archive_digest(const std::filesystem::path& file, std::string_view tag) {
-  TRY(const StoredFile stored, open_stored(file));
+  TRY(const RegularFile stored, open_regular_file(file));
   FileSource source(stored.fd, 0, stored.size, file.string());
   TRY(const auto plain, Decompressor::open(source));
   if (plain->compression() != Compression::none) return std::optional<Digest>();
