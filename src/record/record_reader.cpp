@@ -8,6 +8,7 @@
 #include "record/usage_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 #include <tuple>
@@ -56,19 +57,15 @@ std::vector<std::string> lines_of(std::vector<Match> matches) {
   return lines;
 }
 
-/// A segment under whatever name it has by now; nullopt when it is gone or reduced to its usage.
-std::optional<std::string> read_segment(const std::filesystem::path& spool, uint64_t number) {
-  for (SegmentKind kind : {SegmentKind::live, SegmentKind::uploaded, SegmentKind::live}) {
-    auto text = read_file(segment_path(spool, number, kind));
-    if (text) return std::move(*text);
-  }
-  return std::nullopt;
-}
+using Kinds = std::array<SegmentKind, 3>;
+/// Under whatever name its records have by now.
+constexpr Kinds kRecords = {SegmentKind::live, SegmentKind::uploaded, SegmentKind::live};
+/// Its records, or the usage that they were reduced to, which is there before they go.
+constexpr Kinds kCounted = {SegmentKind::live, SegmentKind::uploaded, SegmentKind::usage};
 
-/// What is to be counted of a segment: its records, or the usage that they were reduced to, which is there before they
-/// go. nullopt when it is gone: then it was stored before.
-std::optional<std::string> read_counted(const std::filesystem::path& spool, uint64_t number) {
-  for (SegmentKind kind : {SegmentKind::live, SegmentKind::uploaded, SegmentKind::usage}) {
+/// The first of these that is there; nullopt when the segment is gone, or has none of them.
+std::optional<std::string> read_segment(const std::filesystem::path& spool, uint64_t number, const Kinds& kinds) {
+  for (SegmentKind kind : kinds) {
     auto text = read_file(segment_path(spool, number, kind));
     if (text) return std::move(*text);
   }
@@ -95,7 +92,7 @@ Result<std::vector<std::string>> RecordReader::query(const RecordQuery& query) c
     TRY(const auto segments, list_segments(spool_));
     for (const SegmentFile& segment : segments) {
       if (segment.kind == SegmentKind::usage) continue;
-      const auto text = read_segment(spool_, segment.number);
+      const auto text = read_segment(spool_, segment.number, kRecords);
       if (!text || !read_live.insert(segment_origin(id, segment.number)).second) continue;
       collect(query, *text, matches);
       if (matches.size() > 4 * query.limit) sort_and_bound(matches, query.limit);
@@ -130,7 +127,7 @@ Result<std::vector<std::string>> RecordReader::follow(const RecordQuery& query, 
   std::vector<Match> matches;
   for (const SegmentFile& segment : segments) {
     if (segment.number < position.segment || segment.kind == SegmentKind::usage) continue;
-    const auto text = read_segment(spool_, segment.number);
+    const auto text = read_segment(spool_, segment.number, kRecords);
     if (!text) continue;
     if (segment.number > position.segment) position = {segment.number, 0};
     if (text->size() <= position.offset) continue;
@@ -151,7 +148,7 @@ Result<std::vector<UsageTotal>> RecordReader::usage(const std::string& workspace
     const std::string id = read_spool_id(spool_);
     TRY(const auto numbers, segment_numbers(spool_));
     for (const uint64_t number : numbers) {
-      const auto text = read_counted(spool_, number);
+      const auto text = read_segment(spool_, number, kCounted);
       if (!text) continue;
       read_live.insert(segment_origin(id, number));
       add(*text);
