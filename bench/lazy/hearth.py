@@ -32,6 +32,10 @@ def knows(option, *command):
     return option in subprocess.run([PROGRAM, *command, "--help"], capture_output=True, text=True).stdout
 
 
+def store_at(port):
+    return f"s3://{BUCKET}?endpoint=http://127.0.0.1:{port}"
+
+
 def objects():
     return {p.relative_to(OBJECTS) for p in OBJECTS.rglob("*") if p.is_file()}
 
@@ -57,7 +61,7 @@ class Hearth:
     def store(self):
         if STORE == "directory":
             return str(OBJECTS)
-        return f"s3://{BUCKET}?endpoint=http://127.0.0.1:{self.network.port}"
+        return store_at(self.network.port)
 
     def up(self, profiles_of=None, keep_cache=False):
         """A node without anything of the image; in the store what was recorded of that workload, or nothing."""

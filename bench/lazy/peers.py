@@ -9,31 +9,19 @@ Results stay in BENCH_LAZY_DIR/peers/results.json; the harness prints its tables
 """
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
 import image
-from hearth import DATA, FOLDER, IMAGE, KEYS, LEARNED, OBJECTS, PROGRAM, owner_of
+from hearth import DATA, IMAGE, PROGRAM, Hearth, store_at
 from machine import Cgroup, Containers, Daemon, clear, run
-from net import BUCKET, Network
+from net import Network
 from places import CACHE, HERE, OCI, STATE, TREE, WORKLOADS
 from rows import HearthRow, Local
 
 CGROUP = "peers"  # where the harness accounts for CPU time
 WORK = CACHE / "peers"
 LAZY = WORK / "lazy"
-
-
-def publish_profiles():
-    """Both workloads' recorded starts into the store, as a fleet would have left them."""
-    for work in WORKLOADS:
-        source = LEARNED / "auto" / work
-        for path in filter(pathlib.Path.is_file, source.rglob("*")):
-            target = OBJECTS / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
-            shutil.chown(target, *owner_of(OBJECTS))
 
 
 def prepare(network):
@@ -45,18 +33,18 @@ def prepare(network):
         local.prepare()
     finally:
         row.stop()
-    publish_profiles()
+    for work in WORKLOADS:  # both, as a fleet would have left them
+        Hearth(network).learn(work)
     for name, target in (("oci", OCI), ("tree", TREE), ("bin/hearth", PROGRAM)):
         (LAZY / name).unlink(missing_ok=True)
         (LAZY / name).symlink_to(target)
 
 
-def harness_environment(harness):
+def harness_environment(harness, network):
     words = run(["bash", "-c", f". {harness}/env.sh; env"], env=os.environ | {"PEERS_CACHE": str(WORK)})
     env = dict(line.split("=", 1) for line in words.splitlines() if "=" in line)
-    store = f"s3://{BUCKET}?endpoint=http://127.0.0.1:{env['PROXY_PORT']}"
-    return env | KEYS | {"XDG_CONFIG_HOME": str(FOLDER / "config"), "BENCH_HARNESS": str(harness), "BENCH_DATA": str(DATA),
-                         "BENCH_IMAGE": IMAGE, "BENCH_STORE": store}
+    return Hearth(network).env | env | {"BENCH_HARNESS": str(harness), "BENCH_DATA": str(DATA), "BENCH_IMAGE": IMAGE,
+                                        "BENCH_STORE": store_at(env["PROXY_PORT"])}
 
 
 def start_proxy(harness, env, network):
@@ -75,13 +63,13 @@ def start_proxy(harness, env, network):
 
 def drive(harness, words):
     (LAZY / "bin").mkdir(parents=True, exist_ok=True)
-    env = harness_environment(harness)
     image.build()
     clear(STATE)
     network = Network(Cgroup("hearth-bench-net"))
     proxy = None
     try:
         prepare(network)
+        env = harness_environment(harness, network)
         proxy = start_proxy(harness, env, network)
         rows = [] if "--rows" in words else ["--rows", "local"]
         out = [] if "--out" in words else ["--out", WORK / "results.json"]
